@@ -1,0 +1,215 @@
+"""The REST API's common shapes: problem+json errors, msgspec answers, cursor lists (contracts 2 and 8)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpResponse
+from rest_framework import exceptions
+from rest_framework.parsers import JSONParser
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from portal.lib.errors import DomainError
+
+PROBLEM = "application/problem+json"
+_encoder = msgspec.json.Encoder(decimal_format="string")
+
+
+class JsonResponse(HttpResponse):
+    """Encode frozen dataclasses (money as decimal strings, times RFC 3339) with msgspec."""
+
+    def __init__(self, data: object, *, status: int = HTTPStatus.OK, content_type: str = "application/json") -> None:
+        super().__init__(_encoder.encode(data), status=status, content_type=content_type)
+
+
+def problem(
+    status: int, code: str, detail: str, *, request_id: str = "", errors: Sequence[Mapping[str, str]] = ()
+) -> JsonResponse:
+    """Return an RFC 9457 answer. errors: pairs of `pointer` (JSON pointer of the field) and `detail`."""
+    body: dict[str, object] = {
+        "type": f"/docs/errors#{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    return JsonResponse(body, status=status, content_type=PROBLEM)
+
+
+class BodyParser(JSONParser):
+    """JSON as REST framework reads it; a body that nests without end is malformed too, and no failure of ours."""
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().parse(*args, **kwargs)
+        except RecursionError as error:
+            raise exceptions.ParseError("The body nests too deeply.") from error
+
+
+class BodyTooLarge(exceptions.APIException):
+    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    default_code = "request_too_large"
+    default_detail = "The body is too large. Send less, or split the request."
+
+
+def _translated(error: Exception) -> Exception:
+    return BodyTooLarge() if isinstance(error, RequestDataTooBig) else error
+
+
+def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | HttpResponse | None:
+    """Translate what a view raised; DRF's EXCEPTION_HANDLER. None lets a bug become a 500."""
+    # A refusal leaves nothing behind, whatever the view had done before it.
+    set_rollback()
+    request_id = getattr(getattr(context.get("request"), "_request", None), "request_id", "")
+    match _translated(error):
+        case DomainError() as error:
+            return problem(error.status, error.code, str(error), request_id=request_id)
+        case exceptions.ValidationError() as error:
+            return problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "invalid_parameters",
+                "Some fields need another value; `errors` says which.",
+                request_id=request_id,
+                errors=list(_pointers(error.detail)),
+            )
+        case exceptions.APIException() as error:
+            code = error.get_codes()
+            response = problem(
+                error.status_code,
+                code if isinstance(code, str) else "error",
+                str(error.detail),
+                request_id=request_id,
+            )
+            if header := getattr(error, "auth_header", None):
+                response["WWW-Authenticate"] = header
+            if wait := getattr(error, "wait", None):
+                response["Retry-After"] = str(int(wait))
+            return response
+        case Http404():
+            return problem(
+                HTTPStatus.NOT_FOUND,
+                "object_does_not_exist",
+                "There is no such object.",
+                request_id=request_id,
+            )
+        case PermissionDenied() as error:
+            return problem(
+                HTTPStatus.FORBIDDEN, "forbidden", str(error) or "This key may not do that.", request_id=request_id
+            )
+    return None
+
+
+DEFAULT_LIMIT = 50
+MAXIMUM_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CursorList[Row]:
+    """One page of a list, as every list of ours answers; `next_cursor` goes into `after` for the next page."""
+
+    data: list[Row]
+    has_more: bool
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut[Object: Model]:
+    """The objects of one page of a list and where the next begins."""
+
+    objects: list[Object]
+    has_more: bool
+    next_cursor: str | None
+
+    def of[Row](self, rows: Sequence[Row]) -> CursorList[Row]:
+        """Return the page's answer. rows: what each object is outside, in the same order."""
+        return CursorList(list(rows), self.has_more, self.next_cursor)
+
+
+def cut[Object: Model](objects: QuerySet[Object], query: Mapping[str, str]) -> Cut[Object]:
+    """Return the page of `objects` that a request's query asks for, in the order (created_at, id).
+
+    objects: of a model with `created_at` and `public_id`, which is the cursor: `after` names the last object
+    seen, and rows that come or go in between move no other. Raises ValidationError for a limit outside 1 to
+    200, or a cursor that is no object of the list.
+    """
+    try:
+        limit = int(query.get("limit", DEFAULT_LIMIT))
+    except ValueError:
+        limit = 0
+    if not 1 <= limit <= MAXIMUM_LIMIT:
+        raise exceptions.ValidationError({"limit": f"Give a whole number from 1 to {MAXIMUM_LIMIT}."})
+    if after := query.get("after"):
+        last = objects.filter(public_id=after).values_list("created_at", "pk").first() if "\0" not in after else None
+        if last is None:
+            raise exceptions.ValidationError({"after": "This is no `next_cursor` of this list."})
+        created_at, pk = last
+        objects = objects.filter(Q(created_at__gt=created_at) | Q(created_at=created_at, pk__gt=pk))
+    found = list(objects.order_by("created_at", "pk")[: limit + 1])
+    has_more = len(found) > limit
+    found = found[:limit]
+    # Every model in a list has a public id (above), which Model itself does not know.
+    next_cursor = found[-1].public_id if has_more else None  # type: ignore[attr-defined]
+    return Cut(found, has_more, next_cursor)
+
+
+def _pointers(detail: Any, path: str = "") -> list[dict[str, str]]:
+    if isinstance(detail, Mapping):
+        return [found for name, inner in detail.items() for found in _pointers(inner, f"{path}/{name}")]
+    if isinstance(detail, list):
+        return [
+            found
+            for index, inner in enumerate(detail)
+            for found in (
+                _pointers(inner, f"{path}/{index}") if isinstance(inner, Mapping | list) else _pointers(inner, path)
+            )
+        ]
+    return [{"pointer": path or "/", "detail": str(detail)}]
+
+
+# Our codes -> those of the Lambda Cloud API, which existing tools know; what is missing keeps its own.
+LAMBDA_CODES = {
+    "invalid_api_key": "global/invalid-api-key",
+    "invalid_parameters": "global/invalid-parameters",
+    "invalid_ssh_key": "global/invalid-parameters",
+    "object_does_not_exist": "global/object-does-not-exist",
+    "budget_exceeded": "global/quota-exceeded",
+    "duplicate": "global/duplicate",
+    "insufficient_capacity": "instance-operations/launch/insufficient-capacity",
+}
+
+
+def lambda_error(status: int, code: str, message: str, suggestion: str = "") -> JsonResponse:
+    """Return an error in the shape of the Lambda Cloud API (contracts 2)."""
+    known = LAMBDA_CODES.get(code, code if "/" in code else "global/unknown")
+    return JsonResponse({"error": {"code": known, "message": message, "suggestion": suggestion or None}}, status=status)
+
+
+def lambda_response(error: Exception, context: Mapping[str, Any]) -> Response | HttpResponse | None:
+    """Translate what a view of the instance API raised; None lets a bug become a 500."""
+    # As in problem_response: of several instances, either all were changed or none.
+    set_rollback()
+    match _translated(error):
+        case DomainError() as error:
+            return lambda_error(error.status, error.code, str(error))
+        case exceptions.ValidationError() as error:
+            details = " ".join(f"{found['pointer']}: {found['detail']}" for found in _pointers(error.detail))
+            return lambda_error(HTTPStatus.BAD_REQUEST, "invalid_parameters", details)
+        case exceptions.APIException() as error:
+            code = error.get_codes()
+            response = lambda_error(error.status_code, code if isinstance(code, str) else "", str(error.detail))
+            if header := getattr(error, "auth_header", None):
+                response["WWW-Authenticate"] = header
+            return response
+        case Http404():
+            return lambda_error(HTTPStatus.NOT_FOUND, "object_does_not_exist", "There is no such object.")
+        case PermissionDenied() as error:
+            return lambda_error(HTTPStatus.FORBIDDEN, "global/account-inactive", str(error) or "This key may not.")
+    return None

@@ -1,0 +1,172 @@
+"""Charts as data: what to draw where, as ready strings, for templates/cotton/stacked_bars.html to print as SVG."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from portal.lib.money import NANO_PER_USD, display_usd
+
+HUES = 6
+# The drawing's own units; the page scales it.
+WIDTH, HEIGHT = 960, 280
+LEFT, RIGHT, TOP, BOTTOM = 72, 4, 12, 34
+# What a character of an axis needs at most, on the narrowest screens, and the gap beside it.
+CHARACTER, GAP = 11, 14
+GAP_SHARE = Decimal("0.28")
+WIDEST_BAR = Decimal(44)
+MOST_LABELS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One series' part of a bar. hue: 1 to 6, as in tokens.css."""
+
+    hue: int
+    x: str
+    y: str
+    width: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day. reach_*: the column that answers to the pointer, wider than what is drawn."""
+
+    title: str
+    reach_x: str
+    reach_width: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Words along an axis, with their place on it."""
+
+    at: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    name: str
+    hue: int
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One day in the table twin: an amount per series, in the order of the series, and their sum."""
+
+    label: str
+    amounts: tuple[str, ...]
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackedBars:
+    """A chart of money by day and series, and the same numbers as a table."""
+
+    label: str
+    series: tuple[Series, ...]
+    bars: tuple[Bar, ...]
+    ticks: tuple[Mark, ...]
+    days: tuple[Mark, ...]
+    rows: tuple[Row, ...]
+    total: str
+    width: str = str(WIDTH)
+    height: str = str(HEIGHT)
+    left: str = str(LEFT)
+    right: str = str(WIDTH - RIGHT)
+    top: str = str(TOP)
+    base: str = str(HEIGHT - BOTTOM)
+    column_height: str = str(HEIGHT - BOTTOM - TOP)
+
+
+def stacked_bars(label: str, rows: Sequence[tuple[str, Mapping[str, int]]]) -> StackedBars:
+    """Return a chart of nano-dollars.
+
+    label: what it shows, in words. rows: (day, {series: nano-dollars}) in the order of time; a series that a
+    day lacks is zero, and an amount below zero (a correction) counts in the table and is not drawn.
+    Series come in the order of their totals, largest first; from the seventh on hues repeat.
+    """
+    names = _by_total(rows)
+    hues = {name: i % HUES + 1 for i, name in enumerate(names)}
+    top_nano = _top([sum(max(0, amount) for amount in amounts.values()) for _day, amounts in rows])
+    ticks = tuple(Mark(_text(_height_at(top_nano * i // 4, top_nano)), _dollars(top_nano * i // 4)) for i in range(5))
+    left = max(LEFT, GAP + CHARACTER * max(len(tick.text) for tick in ticks))
+    column = Decimal(WIDTH - left - RIGHT) / max(1, len(rows))
+    return StackedBars(
+        label=label,
+        series=tuple(
+            Series(name, hues[name], display_usd(sum(amounts.get(name, 0) for _day, amounts in rows))) for name in names
+        ),
+        bars=tuple(
+            _bar(day, [(hues[name], amounts.get(name, 0)) for name in names], left + i * column, column, top_nano)
+            for i, (day, amounts) in enumerate(rows)
+        ),
+        ticks=ticks,
+        days=_day_marks([day for day, _amounts in rows], left, column),
+        rows=tuple(
+            Row(day, tuple(display_usd(amounts.get(name, 0)) for name in names), display_usd(sum(amounts.values())))
+            for day, amounts in rows
+        ),
+        total=display_usd(sum(sum(amounts.values()) for _day, amounts in rows)),
+        left=str(left),
+    )
+
+
+def _by_total(rows: Sequence[tuple[str, Mapping[str, int]]]) -> list[str]:
+    totals: dict[str, int] = {}
+    for _day, amounts in rows:
+        for name, amount in amounts.items():
+            totals[name] = totals.get(name, 0) + amount
+    return sorted(totals, key=lambda name: (-totals[name], name))
+
+
+def _top(sums: Sequence[int]) -> int:
+    """Return the top of the scale: the least of 1, 2, 4, 6, 8 times a power of ten that holds the tallest bar.
+
+    Each is divisible into four steps that print shortly. An empty chart reaches one dollar.
+    """
+    tallest = max(sums, default=0)
+    if tallest <= 0:
+        return NANO_PER_USD
+    power = int("1".ljust(max(2, len(str(tallest))), "0"))
+    for factor in (1, 2, 4, 6, 8, 10):
+        if factor * power >= tallest:
+            return factor * power
+    return 20 * power
+
+
+def _height_at(amount_nano: int, top_nano: int) -> Decimal:
+    """Return the y of an amount: the base at zero, the top at `top_nano`."""
+    return HEIGHT - BOTTOM - Decimal(HEIGHT - BOTTOM - TOP) * amount_nano / top_nano
+
+
+def _bar(day: str, amounts: Sequence[tuple[int, int]], x: Decimal, column: Decimal, top_nano: int) -> Bar:
+    width = min(column * (1 - GAP_SHARE), WIDEST_BAR)
+    segments = []
+    below = 0
+    for hue, amount in amounts:
+        if amount <= 0:
+            continue
+        low, high = _height_at(below, top_nano), _height_at(below + amount, top_nano)
+        left = x + (column - width) / 2
+        segments.append(Segment(hue, _text(left), _text(high), _text(width), _text(low - high)))
+        below += amount
+    total = display_usd(sum(amount for _hue, amount in amounts))
+    return Bar(f"{day}: {total}", _text(x), _text(column), tuple(segments))
+
+
+def _day_marks(days: Sequence[str], left: int, column: Decimal) -> tuple[Mark, ...]:
+    every = -(-len(days) // MOST_LABELS) or 1
+    return tuple(Mark(_text(left + (i + Decimal("0.5")) * column), day) for i, day in enumerate(days) if i % every == 0)
+
+
+def _dollars(amount_nano: int) -> str:
+    """Print a tick: whole dollars without cents."""
+    return f"${amount_nano // NANO_PER_USD:,}" if amount_nano % NANO_PER_USD == 0 else display_usd(amount_nano)
+
+
+def _text(number: Decimal) -> str:
+    return f"{number.quantize(Decimal('0.1'), rounding=ROUND_HALF_EVEN):f}"
