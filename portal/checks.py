@@ -1,0 +1,18 @@
+"""Settings that contradict each other stop `manage.py check`, with an id to look up."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+
+@register()
+def portal_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if settings.SECRET_KEY == settings.API_KEY_PEPPER:
+        found.append(Error("SECRET_KEY and API_KEY_PEPPER are the same: one leak would open both.", id="portal.E001"))
+    if not settings.MFA_ENCRYPTION_KEYS:
+        found.append(Error("MFA_ENCRYPTION_KEYS is empty: second factors would be stored readable.", id="portal.E002"))
+    if not settings.DEVELOPMENT and settings.PORTAL_URL.startswith("http://"):
+        found.append(Error("PORTAL_URL must be https:// outside development.", id="portal.E003"))
+    return found

@@ -1,0 +1,29 @@
+"""The whole beat schedule, with the reason beside every line. Names are strings: nothing is imported here."""
+
+from datetime import timedelta
+from typing import TypedDict
+
+
+class Entry(TypedDict):
+    task: str
+    schedule: timedelta
+
+
+SCHEDULE: dict[str, Entry] = {
+    # Answers to repeated requests are promised for a day and may hold secrets: not kept longer.
+    "forget-answers": {"task": "accounts.forget_answers", "schedule": timedelta(hours=1)},
+    # A gateway lease lives 10 s and a killed process may withhold it for 60 s at most.
+    "expire-reservations": {"task": "billing.expire_reservations", "schedule": timedelta(seconds=10)},
+    # Days are made eight ahead, so a beat that is down for a week loses nothing.
+    "make-partitions": {"task": "billing.make_partitions", "schedule": timedelta(hours=1)},
+    # The first reservation opens an account anyway; this only makes the credit a row for people to see.
+    "open-accounts": {"task": "billing.open_accounts", "schedule": timedelta(minutes=5)},
+    # Instances whose time to be looked at has come: a launch whose hint was lost waits this long.
+    "reconcile-instances": {"task": "compute.reconcile_due_instances", "schedule": timedelta(seconds=5)},
+    # An end date is kept within a quarter of a minute.
+    "expire-instances": {"task": "compute.expire_instances", "schedule": timedelta(seconds=15)},
+    # Deployments that nobody answers for are asked last; the gateway's own view is faster but per process.
+    "probe-deployments": {"task": "inference.probe_deployments", "schedule": timedelta(seconds=30)},
+    # Machines that no row wants cost the owner money, and only a crash at a bad moment makes one.
+    "sweep-orphans": {"task": "compute.sweep_orphans", "schedule": timedelta(seconds=60)},
+}

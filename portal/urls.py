@@ -1,0 +1,42 @@
+"""One include per app. Customer pages live under /o/<organization>/; the rest is listed in tests/test_tenancy.py."""
+
+from allauth.account.decorators import secure_admin_login
+from django.conf import settings
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+
+from portal import views
+from portal.views import overview, quickstart
+
+# Staff sign in like everybody: the admin's own form knows neither second factors nor a limit on guesses.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", views.home, name="home"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
+    path("robots.txt", views.robots_txt, name="robots-txt"),
+    path(".well-known/security.txt", views.security_txt, name="security-txt"),
+    path("accounts/", include("allauth.urls")),
+    path("", include("accounts.urls")),
+    path("", include("catalog.urls")),
+    path("", include("billing.urls")),
+    path("", include("compute.urls")),
+    path("", include("inference.urls")),
+    path("o/<slug:organization>/", overview.overview, name="overview"),
+    path("o/<slug:organization>/quickstart/", quickstart.quickstart, name="quickstart"),
+    path("o/<slug:organization>/quickstart/key/", quickstart.make_starter_key, name="quickstart-key"),
+    path("o/<slug:organization>/quickstart/run/", quickstart.run, name="quickstart-run"),
+    path("admin/", admin.site.urls),
+]
+
+if settings.DEVELOPMENT:
+    urlpatterns += [
+        path("ui/", views.component_gallery, name="component-gallery"),
+        path("dev/mail/", views.dev_mail, name="dev-mail"),
+        path("dev/mail/<str:file>", views.dev_mail_file, name="dev-mail-file"),
+    ]
+
+handler403 = "portal.views.permission_denied"
+handler404 = "portal.views.page_not_found"
+handler500 = "portal.views.server_error"
