@@ -1,0 +1,244 @@
+"""The only door to an organization: it finds who is asking, sets whose rows may be touched, and checks the right.
+
+Pages come through `organization_required`, programs through `KeyAPIView`. A stranger gets 404, whatever the
+method; a member or key with too small a role or scope gets 403.
+"""
+
+import base64
+import binascii
+import time
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, ClassVar, Concatenate
+
+from allauth.account.authentication import get_authentication_records
+from allauth.core.exceptions import ReauthenticationRequired
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.utils import timezone
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts import selectors
+from accounts.models import ApiKey, Membership, Organization, Permission, Scope, User
+from accounts.services.api_keys import IssuedKey, touch_key
+from accounts.services.idempotency import Answer, claim_answer, give_claim_back, keep_answer
+from portal.lib.http import PortalHttpRequest
+from portal.lib.key_format import digest_of, kind_of
+from portal.lib.one_time import put_secret, take_secret
+from portal.lib.tenancy import set_organization, set_user
+
+
+class SignedInRequest(PortalHttpRequest):
+    """A request of a person who signed in."""
+
+    user: User
+
+
+class OrganizationRequest(SignedInRequest):
+    """A request that came through the door."""
+
+    organization: Organization
+    membership: Membership
+    memberships: list[Membership]  # all of the person's, by name of the organization
+
+
+type View[**P] = Callable[Concatenate[OrganizationRequest, P], HttpResponse]
+
+
+def organization_required[**P](permission: Permission) -> Callable[[View[P]], Callable[..., HttpResponse]]:
+    """Enter the organization that the URL's `organization` slug names. The outermost decorator of a view.
+
+    404 for people outside it, for every method, so that it does not leak that it exists; 403 for members
+    whose role lacks `permission`; visitors are sent to sign in.
+    """
+
+    def decorate(view: View[P]) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def enter(request: HttpRequest, organization: str, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if not isinstance(request.user, User):
+                return _ask_to_sign_in(request)
+            set_user(request.user.pk)
+            # All of them in the one query that finds this one: every page lists them in its frame.
+            memberships = selectors.memberships_of(request.user)
+            membership = next((one for one in memberships if one.organization.slug == organization), None)
+            if membership is None:
+                raise Http404
+            set_organization(membership.organization_id)
+            # The request gains what OrganizationRequest declares, so from here on it is one.
+            entered: OrganizationRequest = request  # type: ignore[assignment]
+            entered.organization = membership.organization
+            entered.membership = membership
+            entered.memberships = memberships
+            if not membership.may(permission):
+                raise PermissionDenied
+            return view(entered, *args, **kwargs)
+
+        enter.permission = permission  # type: ignore[attr-defined]  # read by the tenancy sweep
+        return enter
+
+    return decorate
+
+
+SIGNED_IN_AT = "signed_in_at"
+
+
+def remember_sign_in(request: HttpRequest, seconds: float) -> None:
+    """Note in the session that the person just proved who they are. seconds: since the epoch."""
+    request.session[SIGNED_IN_AT] = seconds
+
+
+def is_sign_in_recent(request: HttpRequest, seconds: float) -> bool:
+    """Whether this session proved who it is, by signing in or again, within ACCOUNT_REAUTHENTICATION_TIMEOUT."""
+    proofs: list[float] = [record["at"] for record in get_authentication_records(request, request.user)]
+    proofs.append(request.session.get(SIGNED_IN_AT, 0))
+    age: float = seconds - max(proofs)
+    return age < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+
+
+def keep_starter_key(request: HttpRequest, issued: IssuedKey) -> None:
+    """Keep the secret of a new organization's first key for the one page that shows it, the quickstart."""
+    put_secret(request.session, _starter_slot(issued.api_key.organization), issued.secret)
+
+
+def take_starter_key(request: OrganizationRequest) -> str | None:
+    """Return the secret that was kept for this organization and forget it, or None."""
+    return take_secret(request.session, _starter_slot(request.organization))
+
+
+def _starter_slot(organization: Organization) -> str:
+    return f"starter_key:{organization.public_id}"
+
+
+def recent_sign_in_required[**P](view: View[P]) -> View[P]:
+    """Before a change that outlives the session, ask people whose sign-in is old to prove again who they are.
+
+    Stands below `organization_required`. The POST is kept and goes through after the proof: password, second
+    factor, passkey, or for who has none of them a code by mail (accounts.adapter).
+    """
+
+    @wraps(view)
+    def check(request: OrganizationRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if request.method == "POST" and not is_sign_in_recent(request, time.time()):
+            raise ReauthenticationRequired
+        return view(request, *args, **kwargs)
+
+    return check
+
+
+def _ask_to_sign_in(request: HttpRequest) -> HttpResponse:
+    if request.headers.get("HX-Request") == "true" and request.headers.get("HX-Boosted") != "true":
+        # Never a sign-in page inside a table cell.
+        return HttpResponse(status=401, headers={"HX-Redirect": resolve_url(settings.LOGIN_URL)})
+    return redirect_to_login(request.get_full_path())
+
+
+class KeyRequest(Request):
+    """An API request that came through the door."""
+
+    organization: Organization
+    api_key: ApiKey
+
+
+class KeyAPIView(APIView):
+    """The base of every view of /api/v1: a key, as a bearer token or as the user name of HTTP Basic."""
+
+    scope: ClassVar[Scope | None]  # None: any valid key
+    request: KeyRequest
+
+    def get_authenticate_header(self, request: Request) -> str:
+        # Without one, REST framework would turn 401 into 403.
+        return InvalidApiKey.auth_header
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        api_key = authenticate_key(secret_in(request))
+        if self.scope is not None and self.scope not in api_key.scopes:
+            raise PermissionDenied(f"This key needs the scope {self.scope.value}.")
+        # From here on the request is a KeyRequest.
+        request.api_key = api_key  # type: ignore[attr-defined]
+        request.organization = api_key.organization  # type: ignore[attr-defined]
+
+
+def idempotent[V: KeyAPIView, **P](
+    create: Callable[Concatenate[V, Request, P], HttpResponse],
+) -> Callable[Concatenate[V, Request, P], HttpResponse]:
+    """Let programs repeat a creating POST with the same Idempotency-Key and body: they get the first answer.
+
+    On every `post` of a KeyAPIView that creates something. Answers are kept for a day, sealed with the caller's
+    API key; refusals are not kept, so that the same request may succeed later.
+    """
+
+    @wraps(create)
+    def once(view: V, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return create(view, request, *args, **kwargs)
+        secret = secret_in(request)
+        claim = claim_answer(
+            organization=view.request.organization,
+            route=f"{request.method} {request.path}",
+            key=key,
+            request_body=request.body,
+            secret=secret,
+            now=timezone.now(),
+        )
+        if claim.earlier is not None:
+            earlier = claim.earlier
+            replayed = {"Idempotent-Replayed": "true"}
+            return HttpResponse(
+                earlier.body, status=earlier.status, content_type=earlier.content_type, headers=replayed
+            )
+        answer = create(view, request, *args, **kwargs)
+        if answer.status_code < HTTPStatus.BAD_REQUEST:
+            kept = Answer(answer.status_code, answer.headers["Content-Type"], answer.content)
+            keep_answer(claim=claim, answer=kept, secret=secret)
+        else:
+            give_claim_back(claim=claim)
+        return answer
+
+    return once
+
+
+class InvalidApiKey(exceptions.AuthenticationFailed):
+    status_code = 401
+    default_code = "invalid_api_key"
+    default_detail = "The API key is missing, mistyped, expired or revoked. Make one under API keys in the console."
+    auth_header = 'Bearer realm="api"'
+
+
+def secret_in(request: Request) -> str:
+    """Return the key of an Authorization header, or an empty string."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return ""
+
+
+def authenticate_key(secret: str) -> ApiKey:
+    """Return the key and enter its organization; a malformed key never reaches the database.
+
+    Raises InvalidApiKey with one and the same answer for every reason.
+    """
+    if kind_of(secret, settings.KEY_BRAND) is None:
+        raise InvalidApiKey
+    organization_id = selectors.organization_id_of_key(digest := digest_of(secret, settings.API_KEY_PEPPER))
+    if organization_id is None:
+        raise InvalidApiKey
+    set_organization(organization_id)
+    api_key = ApiKey.objects.select_related("organization", "project").get(digest=digest)
+    now = timezone.now()
+    if not api_key.is_usable(now):
+        raise InvalidApiKey
+    touch_key(api_key=api_key, now=now)
+    return api_key

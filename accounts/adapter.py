@@ -1,0 +1,76 @@
+"""The only place with library callbacks: django-allauth asks, our services answer."""
+
+import time
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.forms import LoginForm
+from allauth.core.exceptions import ReauthenticationRequired
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts import access
+from accounts.forms import chosen_kind
+from accounts.models import User
+from accounts.services.api_keys import issue_starter_key
+from accounts.services.organizations import create_first_organization
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth carries no types
+    def login(self, request: HttpRequest, user: User) -> None:
+        super().login(request, user)
+        access.remember_sign_in(request, time.time())
+
+    def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
+        if kwargs.get("signup"):
+            now = timezone.now()
+            organization = create_first_organization(owner=user, kind=chosen_kind(request), now=now)
+            if organization is not None:
+                access.keep_starter_key(request, issue_starter_key(organization=organization, created_by=user, now=now))
+        response: HttpResponse = super().post_login(request, user, **kwargs)
+        return response
+
+    def get_signup_redirect_url(self, request: HttpRequest) -> str:
+        return f"{reverse('accounts:welcome')}?new"
+
+    def get_reauthentication_methods(self, user: User) -> list[dict[str, object]]:
+        methods: list[dict[str, object]] = super().get_reauthentication_methods(user)
+        if not user.is_authenticated:
+            return methods
+        by_mail = {"id": "email_code", "description": _("Use a code sent to your e-mail address")}
+        return methods or [{**by_mail, "url": reverse("accounts:reauthenticate-by-code")}]
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        # allauth lets people without password and second factor pass; we mail them a code instead.
+        if not super().get_reauthentication_methods(self.request.user) and not access.is_sign_in_recent(
+            self.request, time.time()
+        ):
+            raise ReauthenticationRequired
+        return bool(super().is_reauthentication_required(app=app, **kwargs))
+
+
+class SignInForm(LoginForm):  # type: ignore[misc]  # allauth carries no types
+    """One form for both ways in: allauth drops the password where sign-up asks for none, but people may add one."""
+
+    def _setup_password_field(self) -> None:
+        field = self.fields["password"]
+        field.required = False
+        field.help_text = _("Only if you have set one. Leave it empty and we mail you a code.")
+
+
+class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth carries no types
+    """Seeds and recovery codes are stored encrypted; the first key writes, all keys read."""
+
+    def encrypt(self, text: str) -> str:
+        return self._cipher().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return self._cipher().decrypt(encrypted_text.encode()).decode()
+
+    def _cipher(self) -> MultiFernet:
+        return MultiFernet([Fernet(key) for key in settings.MFA_ENCRYPTION_KEYS])

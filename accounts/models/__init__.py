@@ -1,0 +1,23 @@
+"""Who: users, organizations and their members, projects, API keys."""
+
+from accounts.models.api_key import ApiKey, KeyState, OperatorKey, OperatorScope, Scope
+from accounts.models.idempotency import KeptAnswer
+from accounts.models.organization import Membership, Organization, Project
+from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, Role
+from accounts.models.user import User
+
+__all__ = [
+    "PERMISSIONS_OF_ROLE",
+    "ApiKey",
+    "KeptAnswer",
+    "KeyState",
+    "Membership",
+    "OperatorKey",
+    "OperatorScope",
+    "Organization",
+    "Permission",
+    "Project",
+    "Role",
+    "Scope",
+    "User",
+]

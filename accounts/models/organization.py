@@ -1,0 +1,92 @@
+"""Organizations, the tenants and billed parties, with their projects and members."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, Role
+from accounts.models.user import User
+from portal.lib.public_ids import new_mem_id, new_org_id, new_proj_id
+
+
+class Organization(models.Model):
+    """The tenant: everything a customer has belongs to exactly one."""
+
+    class Kind(models.TextChoices):
+        STARTUP = "startup", _("Startup")
+        RESEARCH = "research", _("Research institution")
+        ENTERPRISE = "enterprise", _("Enterprise")
+
+    public_id = models.CharField(max_length=32, unique=True, default=new_org_id, editable=False)
+    name = models.CharField(_("name"), max_length=120)
+    slug = models.SlugField(_("address"), max_length=60, unique=True)
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.slug})"
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def owned_by(self, organization: Organization) -> ProjectQuerySet:
+        return self.filter(organization=organization)
+
+    def in_order(self) -> ProjectQuerySet:
+        return self.order_by("created_at", "pk")
+
+
+class Project(models.Model):
+    """A budget and a set of keys and instances inside an organization."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="projects")
+    public_id = models.CharField(max_length=32, unique=True, default=new_proj_id, editable=False)
+    name = models.CharField(_("name"), max_length=120)
+    slug = models.SlugField(_("address"), max_length=60)
+    created_at = models.DateTimeField()
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "id"], name="project_organization_id"),
+            models.UniqueConstraint(fields=["organization", "slug"], name="project_slug_unique_in_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def owned_by(self, organization: Organization) -> MembershipQuerySet:
+        return self.filter(organization=organization)
+
+    def of_user(self, user: User) -> MembershipQuerySet:
+        return self.filter(user=user)
+
+    def in_order(self) -> MembershipQuerySet:
+        return self.select_related("user").order_by("created_at", "pk")
+
+
+class Membership(models.Model):
+    """A person in an organization, with one role."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    public_id = models.CharField(max_length=32, unique=True, default=new_mem_id, editable=False)
+    role = models.CharField(_("role"), max_length=20, choices=Role)
+    created_at = models.DateTimeField()
+
+    objects = MembershipQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "id"], name="membership_organization_id"),
+            models.UniqueConstraint(fields=["user", "organization"], name="membership_once_per_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} as {self.get_role_display()} of {self.organization}"
+
+    def may(self, permission: Permission) -> bool:
+        return permission in PERMISSIONS_OF_ROLE[Role(self.role)]

@@ -1,0 +1,44 @@
+"""Roles of members, and what each may do: the one table that code, pages and docs/permissions.md share."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", _("Owner")
+    ADMIN = "admin", _("Admin")
+    DEVELOPER = "developer", _("Developer")
+    BILLING = "billing", _("Billing")
+    VIEWER = "viewer", _("Viewer")
+
+
+class Permission(models.TextChoices):
+    VIEW = "view", _("See pages of the organization")
+    USE_MODELS = "use_models", _("Call models in the console")
+    MANAGE_KEYS = "manage_keys", _("Create, rotate and revoke API keys")
+    MANAGE_INSTANCES = "manage_instances", _("Launch, stop and end instances; manage SSH keys and volumes")
+    VIEW_SPEND = "view_spend", _("See spend, caps and invoices")
+    MANAGE_BILLING = "manage_billing", _("Change caps, payment methods and tax details")
+    MANAGE_PROJECTS = "manage_projects", _("Create, rename and archive projects")
+    MANAGE_MEMBERS = "manage_members", _("Invite and remove members, change roles")
+    MANAGE_ORGANIZATION = "manage_organization", _("Change the organization's settings")
+    OWN = "own", _("Transfer or delete the organization")
+
+
+_EVERYBODY = {Permission.VIEW}
+_BUILDERS = {
+    Permission.USE_MODELS,
+    Permission.MANAGE_KEYS,
+    Permission.MANAGE_INSTANCES,
+    Permission.VIEW_SPEND,
+}
+_MONEY = {Permission.VIEW_SPEND, Permission.MANAGE_BILLING}
+_LEADERS = {Permission.MANAGE_PROJECTS, Permission.MANAGE_MEMBERS, Permission.MANAGE_ORGANIZATION}
+
+PERMISSIONS_OF_ROLE: dict[Role, frozenset[Permission]] = {
+    Role.OWNER: frozenset(Permission),
+    Role.ADMIN: frozenset(_EVERYBODY | _BUILDERS | _MONEY | _LEADERS),
+    Role.DEVELOPER: frozenset(_EVERYBODY | _BUILDERS),
+    Role.BILLING: frozenset(_EVERYBODY | _MONEY),
+    Role.VIEWER: frozenset(_EVERYBODY),
+}

@@ -1,0 +1,130 @@
+"""Reads that need more than one queryset, and the look-ups that come before an organization is known."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import Q
+
+from accounts.models import ApiKey, KeyState, Membership, Organization, Project, User
+
+PAGE_SIZE = 50
+
+
+def membership_in(user: User, slug: str) -> Membership | None:
+    """Return the user's membership with its organization, or None. Needs `set_user` before."""
+    memberships = Membership.objects.of_user(user).select_related("organization")
+    return memberships.filter(organization__slug=slug).first()
+
+
+def memberships_of(user: User) -> list[Membership]:
+    """Return the user's memberships with their organizations, by name. Needs `set_user` before."""
+    memberships = Membership.objects.of_user(user).select_related("organization")
+    return list(memberships.order_by("organization__name", "pk"))
+
+
+def organization_id_of_key(digest: bytes) -> int | None:
+    """Return whose key has this digest: one row through a function that may look past row-level security."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT accounts_organization_of_key(%s)", [digest])
+        row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """An API key as programs see it: everything but the secret, and but the money, which billing knows."""
+
+    id: str
+    name: str
+    label: str
+    kind: str
+    state: str
+    scopes: list[str]
+    project: str
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime
+
+
+def key_view(api_key: ApiKey, now: datetime) -> KeyView:
+    """Return what a program may know of a key. `api_key` comes with its project."""
+    return KeyView(
+        id=api_key.public_id,
+        name=api_key.name,
+        label=api_key.label,
+        kind=api_key.kind,
+        state=api_key.state(now).value,
+        scopes=list(api_key.scopes),
+        project=api_key.project.public_id,
+        expires_at=api_key.expires_at,
+        last_used_at=api_key.last_used_at,
+        created_at=api_key.created_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """An API key as a line of the list."""
+
+    public_id: str
+    name: str
+    label: str
+    project: str
+    state: str
+    state_label: str
+    is_active: bool
+    last_used_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    rows: list[KeyRow]
+    next_after: str  # the public id to continue after, empty on the last page
+
+
+def key_page(organization: Organization, now: datetime, after: str) -> KeyPage:
+    """Return 50 keys, newest first, from the one after the public id `after` on; from the newest if nothing is."""
+    keys = ApiKey.objects.owned_by(organization)
+    last = keys.filter(public_id=after).values_list("created_at", "pk").first() if _is_text(after) else None
+    if last is not None:
+        keys = keys.filter(Q(created_at__lt=last[0]) | Q(created_at=last[0], pk__lt=last[1]))
+    found = list(keys.select_related("project").newest_first()[: PAGE_SIZE + 1])
+    rows = [_key_row(key, key.state(now)) for key in found[:PAGE_SIZE]]
+    return KeyPage(rows, rows[-1].public_id if len(found) > PAGE_SIZE else "")
+
+
+def _key_row(key: ApiKey, state: KeyState) -> KeyRow:
+    return KeyRow(
+        public_id=key.public_id,
+        name=key.name,
+        label=key.label,
+        project=key.project.name,
+        state=state.value,
+        state_label=str(state.label),
+        is_active=state is KeyState.ACTIVE,
+        last_used_at=key.last_used_at,
+        expires_at=key.expires_at,
+    )
+
+
+def _is_text(after: str) -> bool:
+    """Whether it may be an id at all; PostgreSQL refuses the one character that no text may hold."""
+    return after != "" and "\0" not in after
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPage:
+    projects: list[Project]
+    next_after: str  # the public id to continue after, empty on the last page
+
+
+def project_page(organization: Organization, after: str) -> ProjectPage:
+    """Return 50 projects, oldest first, from the one after the public id `after` on; from the oldest if nothing is."""
+    projects = Project.objects.owned_by(organization)
+    last = projects.filter(public_id=after).values_list("created_at", "pk").first() if _is_text(after) else None
+    if last is not None:
+        projects = projects.filter(Q(created_at__gt=last[0]) | Q(created_at=last[0], pk__gt=last[1]))
+    found = list(projects.in_order()[: PAGE_SIZE + 1])
+    return ProjectPage(found[:PAGE_SIZE], found[PAGE_SIZE - 1].public_id if len(found) > PAGE_SIZE else "")

@@ -1,0 +1,25 @@
+"""Addresses of this app. Customer pages start with o/<slug:organization>/."""
+
+from django.urls import URLPattern, URLResolver, path
+
+from accounts import api
+from accounts.views import keys, organizations, sign_in
+
+app_name = "accounts"
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("welcome/", sign_in.welcome, name="welcome"),
+    path("confirm-it-is-you/", sign_in.reauthenticate_by_code, name="reauthenticate-by-code"),
+    path("organizations/", organizations.organization_list, name="organization-list"),
+    path("o/<slug:organization>/settings/", organizations.organization_settings, name="organization-settings"),
+    path("o/<slug:organization>/members/", organizations.member_list, name="member-list"),
+    path("o/<slug:organization>/projects/", organizations.project_list, name="project-list"),
+    path("o/<slug:organization>/projects/new/", organizations.project_create, name="project-create"),
+    path("o/<slug:organization>/projects/<str:public_id>/", organizations.project_rename, name="project-rename"),
+    path("o/<slug:organization>/keys/", keys.key_list, name="key-list"),
+    path("o/<slug:organization>/keys/new/", keys.key_create, name="key-create"),
+    path("o/<slug:organization>/keys/<str:public_id>/", keys.key_detail, name="key-detail"),
+    path("o/<slug:organization>/keys/<str:public_id>/revoke/", keys.key_revoke, name="key-revoke"),
+    path("api/v1/projects", api.ProjectList.as_view(), name="api-project-list"),
+    path("api/v1/keys", api.KeyList.as_view(), name="api-key-list"),
+    path("api/v1/keys/<str:public_id>", api.KeyDetail.as_view(), name="api-key-detail"),
+]

@@ -1,0 +1,83 @@
+"""Pages of API keys. A secret is on one answer only, and nowhere after."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import selectors
+from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
+from accounts.forms import KeyForm
+from accounts.models import ApiKey, Permission, Project
+from accounts.services.api_keys import UnableToIssueKey, issue_key, kind_for, revoke_key
+from portal.lib.http import page_or_partial
+
+
+@organization_required(Permission.VIEW)
+@require_safe
+def key_list(request: OrganizationRequest) -> HttpResponse:
+    after = request.GET.get("after", "")
+    context = {
+        "page": selectors.key_page(request.organization, timezone.now(), after),
+        "is_first": not after,
+        "may_manage": request.membership.may(Permission.MANAGE_KEYS),
+    }
+    return render(request, "accounts/key_list.html", context)
+
+
+@organization_required(Permission.MANAGE_KEYS)
+@recent_sign_in_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_create(request: OrganizationRequest) -> HttpResponse:
+    projects = list(Project.objects.owned_by(request.organization).in_order())
+    form = KeyForm(request.POST or None, projects=projects)
+    if form.is_valid():
+        now = timezone.now()
+        try:
+            issued = issue_key(
+                project=form.chosen_project(),
+                name=form.cleaned_data["name"],
+                scopes=form.chosen_scopes(),
+                created_by=request.user,
+                now=now,
+                kind=kind_for(form.chosen_scopes()),
+                expires_at=form.expires_at(now),
+            )
+        except UnableToIssueKey as error:
+            form.add_error(None, str(error))
+        else:
+            # Shown in this answer and never again; RequestMiddleware forbids storing it.
+            context = {"key": issued.api_key, "secret": issued.secret, "api_url": f"{settings.PORTAL_URL}/v1"}
+            return render(request, "accounts/key_created.html", context)
+    status = 422 if form.is_bound else 200
+    template = page_or_partial(request, "accounts/key_form.html", "key-form")
+    return render(request, template, {"form": form}, status=status)
+
+
+@organization_required(Permission.VIEW)
+@require_safe
+def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    keys = ApiKey.objects.owned_by(request.organization).with_projects()
+    key = get_object_or_404(keys, public_id=public_id)
+    context = {
+        "key": key,
+        "state": key.state(timezone.now()),
+        "api_url": f"{settings.PORTAL_URL}/v1",
+        "may_manage": request.membership.may(Permission.MANAGE_KEYS),
+    }
+    return render(request, "accounts/key_detail.html", context)
+
+
+@organization_required(Permission.MANAGE_KEYS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_revoke(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Ask once, then end the key. Ending access never waits for a new proof of who one is."""
+    key = get_object_or_404(ApiKey.objects.owned_by(request.organization), public_id=public_id)
+    if request.method == "POST":
+        revoke_key(api_key=key, now=timezone.now())
+        messages.success(request, _("%(name)s is revoked and stops working within a second.") % {"name": key.name})
+        return redirect("accounts:key-list", request.organization.slug)
+    return render(request, "accounts/key_revoke.html", {"key": key})
