@@ -1,0 +1,7 @@
+"""What we sell; knows nothing of customers."""
+
+from catalog.models.instance_type import Image, InstanceType, LeaseClass, Region
+from catalog.models.price import Meter, Price, Product, Sku
+from catalog.models.served_model import ServedModel
+
+__all__ = ["Image", "InstanceType", "LeaseClass", "Meter", "Price", "Product", "Region", "ServedModel", "Sku"]

@@ -1,0 +1,74 @@
+"""Prices: in force at an instant, and over time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from catalog.models import Price
+from catalog.models.price import PriceQuerySet
+from portal.lib.money import decimal_string
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPrice:
+    """A price version as plain values: `price_nano` nano-dollars per `unit_size` units."""
+
+    sku: str
+    price_id: str  # public id of the price version
+    price_nano: int
+    unit_size: int
+
+
+def unit_prices(skus: Iterable[str], at: datetime) -> dict[str, UnitPrice]:
+    """Return the list prices in force at `at` by SKU; a SKU without a price is missing from the result."""
+    rows = Price.objects.in_force(at).filter(sku__code__in=list(skus))
+    values = rows.values_list("sku__code", "public_id", "price_nano", "unit_size")
+    return {code: UnitPrice(code, public_id, price_nano, size) for code, public_id, price_nano, size in values}
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """A price version as the API and the price history print it."""
+
+    sku: str
+    name: str
+    product: str
+    meter: str
+    unit: str  # what the meter counts: token, second
+    unit_size: int  # the price is for so many units
+    price: str  # exact decimal
+    currency: str
+    price_version: str  # public id
+    version: int
+    active_from: datetime
+    active_to: datetime | None
+
+
+def price_list(at: datetime) -> list[PriceRow]:
+    """Return every list price in force at `at`, by SKU."""
+    return _rows(Price.objects.in_force(at).order_by("sku__code"))
+
+
+def price_history(skus: Iterable[str]) -> list[PriceRow]:
+    """Return all versions of the SKUs' prices, announced ones too, the newest first within each SKU."""
+    return _rows(Price.objects.filter(sku__code__in=list(skus)).order_by("sku__code", "-version"))
+
+
+def _rows(prices: PriceQuerySet) -> list[PriceRow]:
+    return [
+        PriceRow(
+            sku=price.sku.code,
+            name=price.sku.name,
+            product=price.sku.product,
+            meter=price.sku.meter.code,
+            unit=price.sku.meter.unit,
+            unit_size=price.unit_size,
+            price=decimal_string(price.price_nano),
+            currency="USD",
+            price_version=price.public_id,
+            version=price.version,
+            active_from=price.active_from,
+            active_to=price.active_to,
+        )
+        for price in prices.select_related("sku__meter")
+    ]

@@ -1,0 +1,81 @@
+"""Change the price list: versions begin and end on full hours, and none that was ever in force is edited."""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Max
+
+from catalog.models import Price, Sku
+from portal.lib.errors import DomainError
+from portal.lib.periods import hour_of
+
+
+class UnableToPublishPrice(DomainError):
+    code = "unable_to_publish_price"
+
+
+class UnableToEndPrice(DomainError):
+    code = "unable_to_end_price"
+
+
+def next_hour(now: datetime) -> datetime:
+    """Return the first instant at which a price may change without touching an hour that has begun."""
+    return hour_of(now) + timedelta(hours=1)
+
+
+@transaction.atomic
+def publish_price(*, sku: Sku, price_nano: int, unit_size: int, active_from: datetime, now: datetime) -> Price:
+    """Begin a version of the SKU's price at `active_from`, end the one before it there, and return the new one.
+
+    price_nano: nano-dollars per `unit_size` units.
+    Safe to repeat: a price that is in force and stays is returned as it is. A version that was announced and has
+    not begun is withdrawn, since nothing can have been priced with it.
+    Raises UnableToPublishPrice if `active_from` is no full hour, or has passed although the SKU had a price before.
+    """
+    Sku.objects.select_for_update().get(pk=sku.pk)
+    if hour_of(active_from) != active_from:
+        raise UnableToPublishPrice("A price begins on a full hour, so that no hour of usage has two prices.")
+    versions = Price.objects.filter(sku=sku)
+    if active_from <= now and versions.filter(active_from__lte=now).exists():
+        raise UnableToPublishPrice("A price cannot change for hours that have begun.")
+
+    versions.filter(active_from__gt=now).delete()
+    current = versions.in_force(now).first()
+    if current is not None and (current.price_nano, current.unit_size) == (price_nano, unit_size):
+        _set_end(current, None)
+        return current
+    if current is not None:
+        _set_end(current, active_from)
+    latest = versions.aggregate(version=Max("version"))["version"]
+    return Price.objects.create(
+        sku=sku,
+        version=(latest or 0) + 1,
+        price_nano=price_nano,
+        unit_size=unit_size,
+        active_from=active_from,
+    )
+
+
+@transaction.atomic
+def end_price(*, sku: Sku, active_to: datetime, now: datetime) -> Price:
+    """Stop selling the SKU at `active_to`; usage after that is refused as unpriced. Returns the version that ends.
+
+    Safe to repeat. A version that has not begun is withdrawn.
+    Raises UnableToEndPrice if `active_to` is no full hour or has passed, or nothing is in force.
+    """
+    Sku.objects.select_for_update().get(pk=sku.pk)
+    if hour_of(active_to) != active_to or active_to <= now:
+        raise UnableToEndPrice("A price ends on a full hour that has not begun.")
+    versions = Price.objects.filter(sku=sku)
+    current = versions.in_force(now).first()
+    if current is None:
+        raise UnableToEndPrice(f"{sku} has no price in force.")
+
+    versions.filter(active_from__gt=now).delete()
+    _set_end(current, active_to)
+    return current
+
+
+def _set_end(price: Price, active_to: datetime | None) -> None:
+    price.active_to = active_to
+    price.save(update_fields=["active_to"])
