@@ -1,0 +1,267 @@
+"""The REST API of money: what a key is and may spend, usage events, spend by day, caps (contracts 1, 2 and 8)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from accounts.access import KeyAPIView
+from accounts.models import Organization, Scope
+from billing import selectors
+from billing.models import SpendCap
+from billing.selectors import Grouping, SpendLine
+from portal.lib.api import DEFAULT_LIMIT, MAXIMUM_LIMIT, CursorList, JsonResponse, cut
+from portal.lib.money import decimal_string
+from portal.lib.periods import Period, day_of
+
+CURRENCY = "USD"
+LONGEST = timedelta(days=366)
+USUAL = timedelta(days=30)
+
+
+class SpanInput(serializers.Serializer[Any]):
+    """A half-open span [start, end); the 30 days that end now when nothing is said."""
+
+    start = serializers.DateTimeField(required=False)
+    end = serializers.DateTimeField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        end = attrs.get("end", timezone.now()).astimezone(UTC)
+        start = attrs.get("start", end - USUAL).astimezone(UTC)
+        if start >= end:
+            raise serializers.ValidationError({"start": "It must be before `end`."})
+        if end - start > LONGEST:
+            raise serializers.ValidationError({"start": f"A span has at most {LONGEST.days} days."})
+        return attrs | {"span": Period(start, end)}
+
+
+class UsageInput(SpanInput):
+    limit = serializers.IntegerField(min_value=1, max_value=MAXIMUM_LIMIT, default=DEFAULT_LIMIT)
+    after = serializers.CharField(required=False)
+
+    def validate_after(self, cursor: str) -> selectors.Position:
+        try:
+            return selectors.position_in(cursor)
+        except ValueError as error:
+            raise serializers.ValidationError("This is no `next_cursor` of this list.") from error
+
+
+class UsageList(KeyAPIView):
+    """Every usage event of a span, oldest first."""
+
+    scope = Scope.USAGE_READ
+
+    def get(self, request: Request) -> HttpResponse:
+        given = _valid(UsageInput(data=request.query_params))
+        limit = given["limit"]
+        rows = selectors.event_page(self.request.organization, given["span"], after=given.get("after"), limit=limit + 1)
+        has_more = len(rows) > limit
+        rows = rows[:limit]
+        return JsonResponse(CursorList(rows, has_more, selectors.cursor_of(rows[-1]) if has_more else None))
+
+
+class SpendInput(SpanInput):
+    group_by = serializers.ChoiceField(choices=Grouping.choices, required=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRow:
+    """A SKU on a day at one price version. unit_price: for `unit_size` units."""
+
+    day: datetime
+    sku: str
+    name: str
+    product: str
+    quantity: int
+    unit: str
+    unit_price: str
+    unit_size: int
+    price_version: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAmount:
+    day: datetime
+    name: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What the UTC days that begin in the span cost; `groups` breaks each day down when asked for."""
+
+    start: datetime
+    end: datetime
+    currency: str
+    total: str
+    updated_at: datetime | None
+    data: Sequence[SpendRow]
+    groups: Sequence[GroupAmount]
+    has_more: bool = False
+    next_cursor: str | None = None
+
+
+class SpendReport(KeyAPIView):
+    scope = Scope.BILLING_READ
+
+    def get(self, request: Request) -> HttpResponse:
+        given = _valid(SpendInput(data=request.query_params))
+        span = Period(day_of(given["span"].start), given["span"].end)
+        lines = selectors.spend_lines(self.request.organization, span)
+        report = Spend(
+            start=span.start,
+            end=span.end,
+            currency=CURRENCY,
+            total=decimal_string(sum(line.amount_nano for line in lines)),
+            updated_at=max((line.updated_at for line in lines), default=None),
+            data=[_spend_row(line) for line in lines],
+            groups=_groups(self.request.organization, span, given.get("group_by"), lines),
+        )
+        return JsonResponse(report)
+
+
+@dataclass(frozen=True, slots=True)
+class CapView:
+    """A spend cap; `remaining` is limit less settled less reserved. id: null until the first reservation."""
+
+    id: str | None
+    scope: str
+    scope_id: str | None
+    currency: str
+    limit: str
+    settled: str
+    reserved: str
+    remaining: str
+    starts_at: datetime | None
+    resets_at: datetime | None
+
+
+class CapList(KeyAPIView):
+    scope = Scope.BILLING_READ
+
+    def get(self, request: Request) -> HttpResponse:
+        caps = SpendCap.objects.owned_by(self.request.organization)
+        page = cut(caps, request.query_params)
+        if not page.objects and not caps.exists():
+            return JsonResponse(CursorList([_unopened_cap(self.request.organization)], False, None))
+        return JsonResponse(page.of([_cap(cap) for cap in page.objects]))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDescription:
+    """What a key may know of itself. The limit is its organization's; `usage` is what this key has cost."""
+
+    id: str
+    name: str
+    label: str
+    scopes: list[str]
+    project: str
+    currency: str
+    limit: str
+    limit_remaining: str
+    limit_reset: datetime | None
+    usage: str
+    usage_daily: str
+    usage_monthly: str
+    expires_at: datetime | None
+    created_at: datetime
+
+
+class KeyDetail(KeyAPIView):
+    """The key that asks describes itself."""
+
+    scope = None
+
+    def get(self, request: Request) -> HttpResponse:
+        key = self.request.api_key
+        budget = selectors.budget_of(self.request.organization)
+        spend = selectors.spend_of_key(key, timezone.now())
+        description = KeyDescription(
+            id=key.public_id,
+            name=key.name,
+            label=key.label,
+            scopes=list(key.scopes),
+            project=key.project.public_id,
+            currency=CURRENCY,
+            limit=decimal_string(budget.limit_nano),
+            limit_remaining=decimal_string(budget.remaining_nano),
+            limit_reset=None,
+            usage=decimal_string(spend.total_nano),
+            usage_daily=decimal_string(spend.today_nano),
+            usage_monthly=decimal_string(spend.month_nano),
+            expires_at=key.expires_at,
+            created_at=key.created_at,
+        )
+        return JsonResponse(description)
+
+
+def _valid(given: serializers.Serializer[Any]) -> dict[str, Any]:
+    given.is_valid(raise_exception=True)
+    # What a serializer made of a query; its keys are the fields above.
+    validated: dict[str, Any] = given.validated_data
+    return validated
+
+
+def _groups(
+    organization: Organization, span: Period, group_by: str | None, lines: Sequence[SpendLine]
+) -> list[GroupAmount]:
+    if group_by is None:
+        return []
+    by_day = selectors.amounts_by_day(organization, span, Grouping(group_by), lines)
+    return [
+        GroupAmount(day, name, decimal_string(amount_nano))
+        for day, amounts in sorted(by_day.items())
+        for name, amount_nano in sorted(amounts.items())
+    ]
+
+
+def _spend_row(line: SpendLine) -> SpendRow:
+    return SpendRow(
+        day=line.day,
+        sku=line.sku,
+        name=line.name,
+        product=line.product,
+        quantity=line.quantity,
+        unit=line.unit,
+        unit_price=decimal_string(line.price_nano),
+        unit_size=line.unit_size,
+        price_version=line.price_id,
+        amount=decimal_string(line.amount_nano),
+    )
+
+
+def _cap(cap: SpendCap) -> CapView:
+    return CapView(
+        id=cap.public_id,
+        scope=cap.scope,
+        scope_id=cap.scope_id or None,
+        currency=CURRENCY,
+        limit=decimal_string(cap.limit_nano),
+        settled=decimal_string(cap.settled_nano),
+        reserved=decimal_string(cap.reserved_nano),
+        remaining=decimal_string(cap.remaining_nano),
+        starts_at=cap.period_start,
+        resets_at=cap.period_end,
+    )
+
+
+def _unopened_cap(organization: Organization) -> CapView:
+    budget = selectors.budget_of(organization)
+    return CapView(
+        id=None,
+        scope=SpendCap.Scope.ORGANIZATION,
+        scope_id=None,
+        currency=CURRENCY,
+        limit=decimal_string(budget.limit_nano),
+        settled=decimal_string(budget.settled_nano),
+        reserved=decimal_string(budget.reserved_nano),
+        remaining=decimal_string(budget.remaining_nano),
+        starts_at=None,
+        resets_at=None,
+    )

@@ -1,0 +1,16 @@
+"""Usage, what it costs, and the credit that it is paid from."""
+
+from billing.models.cap import Reservation, SpendCap, WriteOff
+from billing.models.credit import CreditGrant
+from billing.models.usage import SpendByDay, UsageByHour, UsageByResource, UsageEvent
+
+__all__ = [
+    "CreditGrant",
+    "Reservation",
+    "SpendByDay",
+    "SpendCap",
+    "UsageByHour",
+    "UsageByResource",
+    "UsageEvent",
+    "WriteOff",
+]

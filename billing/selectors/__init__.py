@@ -1,0 +1,44 @@
+"""Reads of billing: numbers that other apps ask for, and rows of ready strings as pages print them."""
+
+from billing.selectors.budget import Budget, budget_of, organization_ids_without_cap, starter_credit_nano
+from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
+from billing.selectors.keys import KeySpend, spend_of_key
+from billing.selectors.spend import (
+    Grouping,
+    Range,
+    SpendLine,
+    amounts_by_day,
+    burn_per_hour,
+    spend_between,
+    spend_lines,
+    spend_this_month,
+    spend_today,
+)
+from billing.selectors.spend_page import SpendView, budget_meter, spend_view
+
+__all__ = [
+    "Budget",
+    "EventRow",
+    "Grouping",
+    "KeySpend",
+    "Position",
+    "Range",
+    "SpendLine",
+    "SpendView",
+    "amounts_by_day",
+    "budget_meter",
+    "budget_of",
+    "burn_per_hour",
+    "cursor_of",
+    "event_batches",
+    "event_page",
+    "organization_ids_without_cap",
+    "position_in",
+    "spend_between",
+    "spend_lines",
+    "spend_of_key",
+    "spend_this_month",
+    "spend_today",
+    "spend_view",
+    "starter_credit_nano",
+]

@@ -1,0 +1,48 @@
+"""Give credit; the first credit opens an organization's account."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from accounts.models import Organization
+from billing.models import CreditGrant, SpendCap
+from billing.selectors import starter_credit_nano
+
+
+@transaction.atomic
+def grant_starter_credit(*, organization: Organization, now: datetime) -> SpendCap:
+    """Open the organization's account with its starter credit; an open account is left as it is."""
+    return lock_cap(organization_id=organization.pk, now=now)
+
+
+@transaction.atomic(savepoint=False)
+def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
+    """Return the organization's cap, locked; on the first need it comes into being with the starter credit.
+
+    Billing is above accounts and hears of no new organization, so the first reservation or settlement opens
+    the account. Two at once open it once: the second waits for the first one's row.
+    """
+    mine = SpendCap.objects.of_organization(organization_id)
+    cap = mine.select_for_update().first()
+    if cap is not None:
+        return cap
+
+    amount_nano = starter_credit_nano()
+    # The limit is inserted whole, because the gateway's role may not change one.
+    cap = SpendCap(
+        organization_id=organization_id,
+        scope=SpendCap.Scope.ORGANIZATION,
+        limit_nano=amount_nano,
+        created_at=now,
+    )
+    SpendCap.objects.bulk_create([cap], ignore_conflicts=True)
+    opened = mine.select_for_update().get()
+    if opened.public_id == cap.public_id and amount_nano > 0:
+        CreditGrant.objects.create(
+            organization_id=organization_id,
+            kind=CreditGrant.Kind.STARTER,
+            amount_nano=amount_nano,
+            source=f"starter:{organization_id}",
+            granted_at=now,
+        )
+    return opened

@@ -1,0 +1,287 @@
+"""Count usage: once per event, priced exactly, and settled against the cap in the same transaction.
+
+Definitions, limits and what is refused: docs/algorithms/metering.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any, ClassVar
+from uuid import UUID
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import F
+
+from billing.models import Reservation, SpendCap, UsageByResource, WriteOff
+from billing.rating import CapState, settle
+from billing.selectors.prices import prices_of_hours
+from billing.services.credits import lock_cap
+from catalog.selectors import UnitPrice
+from portal.lib.errors import DomainError
+from portal.lib.periods import hour_of
+
+log = structlog.get_logger(__name__)
+
+FUTURE_TOLERANCE = timedelta(minutes=5)
+OLDEST = timedelta(days=35)
+
+
+class UsageConflict(DomainError):
+    """An event id came back with other content; nothing of the call was counted."""
+
+    code: ClassVar[str] = "usage_conflict"
+
+
+class UsageRefused(DomainError):
+    """The events cannot be counted as they are; nothing of the call was."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.UNPROCESSABLE_ENTITY
+    code: ClassVar[str] = "usage_refused"
+
+
+class UsageTooOld(UsageRefused):
+    """The event is older than 35 days: a person decides, in the manual queue."""
+
+    code: ClassVar[str] = "usage_too_old"
+
+
+class UnpricedUsage(Exception):
+    """A SKU has no price at the hour of its use. An alarm: unpriced usage must never be free."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One measurement on its way in; quantity in the SKU's smallest unit.
+
+    event_id: uuid5 of the cause and the SKU. occurred_at: a function of the cause too, because an event is the
+    same event only at the same instant.
+    """
+
+    event_id: UUID
+    occurred_at: datetime
+    organization_id: int
+    project_id: int
+    sku: str
+    quantity: int
+    resource_id: str
+    api_key_id: int | None
+    user_id: int | None
+    request_id: str = ""
+    corrects: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedUsage:
+    """What a call came to: events counted now, events counted before, nano-dollars charged and written off."""
+
+    counted: int
+    duplicate: int
+    charged_nano: int
+    written_off_nano: int
+
+
+# One statement: what is new becomes events, and moves its buckets, their sums by day and their explanations.
+# A bucket's amount is rounded from its whole quantity, and the change is the difference of two such roundings;
+# rounded increments are never added. A bucket keeps the price that its first event found.
+_RECORD = """
+    WITH added AS (
+        INSERT INTO billing_usageevent (event_id, occurred_at, organization_id, project_id, sku, quantity,
+                                        resource_id, api_key_id, user_id, request_id, corrects, recorded_at)
+        SELECT input.*, %(now)s
+        FROM unnest(%(event_id)s::uuid[], %(occurred_at)s::timestamptz[], %(organization_id)s::bigint[],
+                    %(project_id)s::bigint[], %(sku)s::text[], %(quantity)s::bigint[], %(resource_id)s::text[],
+                    %(api_key_id)s::bigint[], %(user_id)s::bigint[], %(request_id)s::text[], %(corrects)s::uuid[])
+            AS input (event_id, occurred_at)
+        ORDER BY occurred_at, event_id
+        ON CONFLICT DO NOTHING
+        RETURNING date_trunc('hour', occurred_at, 'UTC') AS hour, organization_id, project_id, sku, quantity,
+                  resource_id, coalesce(api_key_id, %(nobody)s) AS api_key_id, coalesce(user_id, %(nobody)s) AS user_id
+    ), price AS (
+        SELECT * FROM unnest(%(price_hour)s::timestamptz[], %(price_sku)s::text[], %(price_id)s::text[],
+                             %(price_nano)s::bigint[], %(unit_size)s::bigint[])
+            AS price (hour, sku, price_id, price_nano, unit_size)
+    ), part AS (
+        SELECT organization_id, hour, project_id, sku, sum(quantity) AS quantity, count(*) AS event_count
+        FROM added GROUP BY 1, 2, 3, 4
+    ), bucket AS (
+        INSERT INTO billing_usagebyhour AS b (organization_id, hour, project_id, sku, quantity, event_count,
+                                              amount_nano, price_id, price_nano, unit_size, updated_at)
+        SELECT organization_id, hour, project_id, sku, quantity, event_count,
+               billing_divide_half_even(quantity * price_nano, unit_size), price_id, price_nano, unit_size, %(now)s
+        FROM part JOIN price USING (hour, sku)
+        ORDER BY organization_id, hour, project_id, sku
+        ON CONFLICT (organization_id, hour, project_id, sku) DO UPDATE SET
+            quantity = b.quantity + EXCLUDED.quantity,
+            event_count = b.event_count + EXCLUDED.event_count,
+            amount_nano = billing_divide_half_even(
+                (b.quantity::numeric + EXCLUDED.quantity) * b.price_nano, b.unit_size),
+            updated_at = EXCLUDED.updated_at
+        RETURNING organization_id, hour, project_id, sku, quantity, amount_nano, price_id, price_nano, unit_size
+    ), change AS (
+        SELECT organization_id, hour, sku, price_id, price_nano, unit_size, part.quantity, event_count,
+               amount_nano - billing_divide_half_even(
+                   (bucket.quantity - part.quantity) * price_nano, unit_size) AS amount_nano
+        FROM bucket JOIN part USING (organization_id, hour, project_id, sku)
+    ), by_day AS (
+        INSERT INTO billing_spendbyday AS d (organization_id, day, sku, price_id, price_nano, unit_size, quantity,
+                                             event_count, amount_nano, updated_at)
+        SELECT organization_id, date_trunc('day', hour, 'UTC'), sku, price_id, price_nano, unit_size,
+               sum(quantity), sum(event_count), sum(amount_nano), %(now)s
+        FROM change GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4
+        ON CONFLICT (organization_id, day, sku, price_id) DO UPDATE SET
+            quantity = d.quantity + EXCLUDED.quantity,
+            event_count = d.event_count + EXCLUDED.event_count,
+            amount_nano = d.amount_nano + EXCLUDED.amount_nano,
+            updated_at = EXCLUDED.updated_at
+    ), explanation AS (
+        INSERT INTO billing_usagebyresource AS r (organization_id, day, project_id, sku, resource_id, api_key_id,
+                                                  user_id, quantity)
+        SELECT organization_id, date_trunc('day', hour, 'UTC'), project_id, sku, resource_id, api_key_id, user_id,
+               sum(quantity)
+        FROM added GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7
+        ON CONFLICT (organization_id, day, project_id, sku, resource_id, api_key_id, user_id) DO UPDATE SET
+            quantity = r.quantity + EXCLUDED.quantity
+    )
+    SELECT coalesce(sum(event_count), 0)::bigint, coalesce(sum(amount_nano), 0)::bigint FROM change
+"""
+
+# Everything that makes an event what it is, apart from when we heard of it.
+_DIFFERENT = """
+    SELECT input.event_id
+    FROM unnest(%(event_id)s::uuid[], %(occurred_at)s::timestamptz[], %(organization_id)s::bigint[],
+                %(project_id)s::bigint[], %(sku)s::text[], %(quantity)s::bigint[], %(resource_id)s::text[],
+                %(api_key_id)s::bigint[], %(user_id)s::bigint[], %(request_id)s::text[], %(corrects)s::uuid[])
+        AS input (event_id, occurred_at, organization_id, project_id, sku, quantity, resource_id, api_key_id,
+                  user_id, request_id, corrects)
+    LEFT JOIN billing_usageevent AS e ON (e.occurred_at, e.event_id) = (input.occurred_at, input.event_id)
+    WHERE (e.organization_id, e.project_id, e.sku, e.quantity, e.resource_id, e.api_key_id, e.user_id,
+           e.request_id, e.corrects)
+        IS DISTINCT FROM
+          (input.organization_id, input.project_id, input.sku, input.quantity, input.resource_id,
+           input.api_key_id, input.user_id, input.request_id, input.corrects)
+    LIMIT 1
+"""
+
+
+@transaction.atomic
+def record_usage(records: Sequence[UsageRecord], *, reservation_id: int | None, now: datetime) -> RecordedUsage:
+    """Count an organization's events, each once for ever, and settle the exact change of its rated buckets.
+
+    The change is taken out of the reservation while that is held, else out of the room that the cap has left;
+    what finds no room is written off. All or nothing, and safe to repeat: known events change nothing.
+
+    Raises UsageConflict when an event id is known with other content, UsageRefused for events of several
+    organizations, more than 5 minutes ahead or negative without `corrects`, UsageTooOld after 35 days, and
+    UnpricedUsage when a SKU has no price at its hour.
+    """
+    records = _distinct(records)
+    if not records:
+        return RecordedUsage(0, 0, 0, 0)
+    _refuse_impossible(records, now)
+    cap = lock_cap(organization_id=records[0].organization_id, now=now)
+    counted, change_nano = _write(records, _prices_of(records), now)
+    duplicate = len(records) - counted
+    if duplicate:
+        _refuse_conflict(records)
+    charged_nano, written_off_nano = _settle(cap, reservation_id, change_nano, now)
+    return RecordedUsage(counted, duplicate, charged_nano, written_off_nano)
+
+
+def _distinct(records: Sequence[UsageRecord]) -> list[UsageRecord]:
+    by_id = {record.event_id: record for record in records}
+    if any(by_id[record.event_id] != record for record in records):
+        raise UsageConflict("One call has an event id twice with different content.")
+    return list(by_id.values())
+
+
+def _refuse_impossible(records: Sequence[UsageRecord], now: datetime) -> None:
+    if len({record.organization_id for record in records}) > 1:
+        raise UsageRefused("One call carries the usage of one organization.")
+    for record in records:
+        if record.occurred_at > now + FUTURE_TOLERANCE:
+            raise UsageRefused(f"Event {record.event_id} lies in the future: check the clock of what reports it.")
+        if record.occurred_at < now - OLDEST:
+            raise UsageTooOld(f"Event {record.event_id} is older than 35 days: a person has to decide about it.")
+        if record.quantity < 0 and record.corrects is None:
+            raise UsageRefused(f"Event {record.event_id} is negative and does not say what it corrects.")
+
+
+def _prices_of(records: Sequence[UsageRecord]) -> dict[tuple[datetime, str], UnitPrice]:
+    wanted = {(hour_of(record.occurred_at), record.sku) for record in records}
+    prices = prices_of_hours(wanted)
+    if missing := sorted(wanted - prices.keys()):
+        hour, sku = missing[0]
+        log.error("billing.usage.unpriced", sku=sku, hour=hour.isoformat(), count=len(missing))
+        raise UnpricedUsage(f"No price for {sku} at {hour:%Y-%m-%dT%HZ}")
+    return prices
+
+
+# One list per parameter of a statement, or one value.
+type Values = dict[str, Any]
+
+
+def _columns(records: Sequence[UsageRecord]) -> Values:
+    return {field.name: [getattr(record, field.name) for record in records] for field in fields(UsageRecord)}
+
+
+def _write(
+    records: Sequence[UsageRecord], prices: Mapping[tuple[datetime, str], UnitPrice], now: datetime
+) -> tuple[int, int]:
+    """Run the one statement; return how many events were new, and the change of the buckets' amounts."""
+    values: Values = {
+        **_columns(records),
+        "price_hour": [hour for hour, _ in prices],
+        "price_sku": [sku for _, sku in prices],
+        "price_id": [price.price_id for price in prices.values()],
+        "price_nano": [price.price_nano for price in prices.values()],
+        "unit_size": [price.unit_size for price in prices.values()],
+        "nobody": UsageByResource.NOBODY,
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, values)
+        counted, change_nano = cursor.fetchone()
+    return counted, change_nano
+
+
+def _refuse_conflict(records: Sequence[UsageRecord]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_DIFFERENT, _columns(records))
+        row = cursor.fetchone()
+    if row is not None:
+        log.error("billing.usage.conflict", event_id=str(row[0]))
+        raise UsageConflict(f"Event {row[0]} is known with other content.")
+
+
+def _settle(cap: SpendCap, reservation_id: int | None, change_nano: int, now: datetime) -> tuple[int, int]:
+    """Charge the change to the locked cap; return what was charged and what was written off."""
+    if change_nano == 0:
+        return 0, 0
+    # Whoever changes a reservation holds its cap's lock, as we do.
+    held = Reservation.objects.held().filter(pk=reservation_id, cap=cap).first() if reservation_id else None
+    held_nano = held.amount_nano if held else 0
+    settlement = settle(CapState(cap.limit_nano, cap.settled_nano, cap.reserved_nano, held_nano), change_nano)
+    SpendCap.objects.filter(pk=cap.pk).update(
+        settled_nano=F("settled_nano") + settlement.charged_nano,
+        reserved_nano=F("reserved_nano") - settlement.from_reservation_nano,
+    )
+    if held and settlement.from_reservation_nano:
+        held.amount_nano -= settlement.from_reservation_nano
+        held.save(update_fields=["amount_nano"])
+    if settlement.written_off_nano:
+        _write_off(cap, reservation_id, settlement.written_off_nano, now)
+    return settlement.charged_nano, settlement.written_off_nano
+
+
+def _write_off(cap: SpendCap, reservation_id: int | None, amount_nano: int, now: datetime) -> None:
+    log.warning("billing.cap.overrun", cap=cap.public_id, amount_nano=amount_nano)
+    WriteOff.objects.create(
+        organization_id=cap.organization_id,
+        cap=cap,
+        reservation_id=reservation_id,
+        amount_nano=amount_nano,
+        reason=WriteOff.Reason.OVERRUN if amount_nano > 0 else WriteOff.Reason.CORRECTION,
+        created_at=now,
+    )

@@ -1,0 +1,25 @@
+"""What billing does by itself. All of it works across organizations; when: portal/schedule.py."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from billing import selectors
+from billing.services import credits as credit_services
+from billing.services import partitions, reservations
+from portal.lib.tasks import PortalTask
+
+
+@shared_task(name="billing.expire_reservations", base=PortalTask, platform=True)
+def expire_reservations(**_future: object) -> None:
+    reservations.expire_reservations(now=timezone.now())
+
+
+@shared_task(name="billing.make_partitions", base=PortalTask, platform=True)
+def make_partitions(**_future: object) -> None:
+    partitions.prepare_partitions(now=timezone.now())
+
+
+@shared_task(name="billing.open_accounts", base=PortalTask, platform=True)
+def open_accounts(**_future: object) -> None:
+    for organization_id in selectors.organization_ids_without_cap():
+        credit_services.lock_cap(organization_id=organization_id, now=timezone.now())
