@@ -1,0 +1,45 @@
+"""Jobs of compute. All work across organizations, as the platform: they look at machines, not at people's requests."""
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from compute.backends import TryAgain, load_backend
+from compute.models import Pool
+from compute.services.instances import expire_instances
+from compute.services.reconciliation import enqueue_due_instances, reconcile_instance, sweep_engine
+from portal.lib.tasks import PortalTask
+
+log = structlog.get_logger(__name__)
+
+# Launch, wait, confirm: more steps than this in a row mean that something waits, and the sweep comes by.
+STEPS_AT_ONCE = 6
+
+
+@shared_task(name="compute.reconcile_instance", base=PortalTask, platform=True)
+def reconcile(*, instance_id: int, **_future: object) -> None:
+    for _ in range(STEPS_AT_ONCE):
+        if not reconcile_instance(instance_id=instance_id, clock=timezone.now):
+            return
+
+
+@shared_task(name="compute.reconcile_due_instances", base=PortalTask, platform=True)
+def reconcile_due(**_future: object) -> None:
+    enqueue_due_instances(now=timezone.now())
+
+
+@shared_task(name="compute.expire_instances", base=PortalTask, platform=True)
+def expire(**_future: object) -> None:
+    expire_instances(now=timezone.now())
+
+
+@shared_task(name="compute.sweep_orphans", base=PortalTask, platform=True)
+def sweep_orphans(**_future: object) -> None:
+    for name in Pool.objects.order_by("backend").values_list("backend", flat=True).distinct():
+        try:
+            swept = sweep_engine(backend=load_backend(settings.PROVISIONING_BACKENDS[name]), clock=timezone.now)
+        except TryAgain as error:
+            log.warning("compute.engine.unreachable", engine=name, error=str(error))
+        else:
+            log.info("compute.engine.swept", engine=name, ended=swept.ended, woken=swept.woken, foreign=swept.foreign)
