@@ -1,0 +1,349 @@
+"""The gateway's ASGI entry. `GatewayFront` takes `/v1/*` and the console's streams off the port before Django.
+
+Read on from here: keys (who calls), requests (what they ask), limits and budget (whether they may), exchange
+(forward, count, settle), metering (write it down). Why it is built this way: docs/algorithms/gateway.md.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+
+import msgspec
+import structlog
+from django.conf import settings
+
+from inference.gateway.asgi import Application, ClientGone, Receive, Scope, Send, header, read_body, send_answer
+from inference.gateway.budget import Budget
+from inference.gateway.console import PlaygroundDoor
+from inference.gateway.database import UNREACHABLE, Database
+from inference.gateway.errors import ApiError, invalid, no_database, unknown_model
+from inference.gateway.exchange import Call, Exchange
+from inference.gateway.keys import Caller, KeyRing
+from inference.gateway.limits import Limits, Rates
+from inference.gateway.metering import Meter
+from inference.gateway.offers import Offer, Shelf
+from inference.gateway.outlets import PageOutlet, ProgramOutlet
+from inference.gateway.repeats import idempotent_request, replay
+from inference.gateway.requests import Endpoint, ModelRequest, parse_request
+from inference.gateway.upstream import Refusal, Upstreams
+from inference.models import Receipt
+from inference.services.claims import IdempotentRequest, OtherBody, RequestIsRunning, claim_request, drop_claim
+from portal.lib.public_ids import accepted_request_id, new_req_id
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 0.5  # how often changed keys are looked for: revocation within a second (decisions: Inference)
+TEND_SECONDS = 1.0
+RESTOCK_SECONDS = 2.0
+NOTE_SECONDS = 20.0  # a key's last use is shown to the minute
+
+_ENDPOINTS = {
+    "/v1/chat/completions": Endpoint.CHAT_COMPLETIONS,
+    "/v1/completions": Endpoint.COMPLETIONS,
+    "/v1/embeddings": Endpoint.EMBEDDINGS,
+}
+_STREAM_PATH = re.compile(r"/o/(?P<organization>[-a-zA-Z0-9_]+)/stream/(?P<name>[a-z-]+)")
+
+
+class GatewayFront:
+    """Dispatches on the path: what is the gateway's never passes Django's middleware."""
+
+    def __init__(self, behind: Application, *, rates: Rates | None = None) -> None:
+        self._behind = behind
+        self._rates = rates or Rates()
+        self._gateway: Gateway | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            await self._running().serve_program(scope, receive, send)
+        elif scope["type"] == "http" and (match := _STREAM_PATH.fullmatch(scope["path"])):
+            await self._running().serve_page(scope, receive, send, match["organization"], match["name"])
+        else:
+            await self._behind(scope, receive, send)
+
+    def _running(self) -> "Gateway":
+        if self._gateway is None:
+            raise RuntimeError("the gateway needs a server that speaks ASGI's lifespan protocol")
+        return self._gateway
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._gateway = Gateway(self._rates)
+                await self._gateway.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._gateway is not None:
+                    await self._gateway.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+@dataclass(slots=True)
+class _Asking:
+    """A request on its way in, and what every answer to it carries."""
+
+    # Ours alone: money hangs on it, so a client that repeats its own id in x-request-id still pays for each request.
+    request_id: str
+    requested_at: datetime
+    headers: dict[str, str]
+
+
+class Gateway:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, rates: Rates) -> None:
+        self._database = Database()
+        self._keys = KeyRing(self._database, brand=settings.KEY_BRAND, pepper=settings.API_KEY_PEPPER)
+        self._shelf = Shelf(self._database)
+        self._limits = Limits(rates)
+        self._budget = Budget(self._database)
+        self._meter = Meter(self._database, self._budget)
+        self._upstreams = Upstreams(
+            key=settings.MODEL_UPSTREAM_KEY, idle_seconds=settings.MODEL_UPSTREAM_TIMEOUT_SECONDS
+        )
+        self._playground = PlaygroundDoor(self._database)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        with suppress(*UNREACHABLE):
+            await self._restock()
+        self._tasks = [
+            asyncio.create_task(self._meter.run()),
+            asyncio.create_task(_every(LOOK_SECONDS, self._look_for_changed_keys)),
+            asyncio.create_task(_every(RESTOCK_SECONDS, self._restock)),
+            asyncio.create_task(_every(TEND_SECONDS, self._budget.tend)),
+            asyncio.create_task(_every(NOTE_SECONDS, self._note_uses)),
+        ]
+
+    async def stop(self) -> None:
+        """Write what is unwritten, then give the leases back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._meter.close()
+        await self._budget.close()
+        with suppress(*UNREACHABLE):
+            await self._note_uses()
+        await self._upstreams.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._database.close)
+
+    async def _look_for_changed_keys(self) -> None:
+        await self._keys.forget_changed(datetime.now(UTC))
+
+    async def _note_uses(self) -> None:
+        await self._keys.note_uses(datetime.now(UTC))
+
+    async def _restock(self) -> None:
+        await self._shelf.restock(datetime.now(UTC))
+
+    # --- Programs ---------------------------------------------------------------------------------
+
+    async def serve_program(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with an API key under /v1/."""
+
+        async def serve(asking: _Asking, send: Send) -> None:
+            path, method = scope["path"], scope["method"]
+            endpoint = _ENDPOINTS.get(path)
+            allowed = "POST" if endpoint else "GET" if path == "/v1/models" or path.startswith("/v1/models/") else None
+            if allowed is None:
+                raise ApiError(404, f"There is no {method} {path[:100]}. See the documentation.", code="unknown_url")
+            if method != allowed:
+                raise ApiError(
+                    405, f"{path[:100]} takes {allowed}.", code="method_not_allowed", headers={"allow": allowed}
+                )
+            caller = await self._keys.caller_of(header(scope, b"authorization"), asking.requested_at)
+            if endpoint is None:
+                await self._answer_models(path.removeprefix("/v1/models").strip("/"), caller, asking, send)
+            else:
+                body = await read_body(scope, receive)
+                key = header(scope, b"idempotency-key")
+                await self._serve_model(endpoint, body, caller, asking, receive, send, idempotency_key=key)
+
+        await self._guard(scope, send, serve)
+
+    async def _answer_models(self, name: str, caller: Caller, asking: _Asking, send: Send) -> None:
+        asking.headers |= self._limits.admit(caller.name).headers()
+        if name:
+            body = msgspec.json.encode(_shown(self._offer_for(name, caller)))
+        else:
+            offers = [offer for offer in self._shelf.all() if _may_call(caller, offer.name)]
+            body = msgspec.json.encode({"object": "list", "data": [_shown(offer) for offer in offers]})
+        await send_answer(send, 200, asking.headers, body)
+
+    async def _serve_model(  # noqa: PLR0917  # one request with all that came with it
+        self,
+        endpoint: Endpoint,
+        body: bytes,
+        caller: Caller,
+        asking: _Asking,
+        receive: Receive,
+        send: Send,
+        *,
+        idempotency_key: str = "",
+    ) -> None:
+        request = parse_request(endpoint, body)
+        call = self._call(request, caller, asking, idempotent_request(caller, idempotency_key, body))
+        if call.idempotent is not None and (earlier := await self._claim(call.idempotent, call.request_id)):
+            await replay(earlier, request, asking.headers, send)
+            return
+        exchange: Exchange | None = None
+        try:
+            exchange = await self._exchange(call)
+            asking.headers["x-receipt-id"] = call.request_id
+            if request.is_stream:
+                outlet = ProgramOutlet(send, asking.headers, wants_usage=request.wants_usage)
+                await exchange.stream(receive, outlet)
+            else:
+                answer = await exchange.answer(receive)
+                remaining = self._budget.remaining(caller.organization_id)
+                cost = {"x-cost": answer.cost_usd, "x-budget-remaining": remaining}
+                await send_answer(send, 200, asking.headers | cost, answer.body)
+        finally:
+            if call.idempotent is not None and (exchange is None or not exchange.is_settled):
+                # Without a database the claim ends by itself.
+                with suppress(*UNREACHABLE):
+                    await self._database.run(drop_claim, request_id=call.request_id)
+
+    async def _claim(self, idempotent: IdempotentRequest, request_id: str) -> Receipt | None:
+        try:
+            return await self._database.run(
+                claim_request, request=idempotent, request_id=request_id, now=datetime.now(UTC)
+            )
+        except RequestIsRunning as error:
+            raise ApiError(409, str(error), code=error.code, headers={"retry-after": "1"}) from error
+        except OtherBody as error:
+            raise ApiError(422, str(error), code=error.code) from error
+        except UNREACHABLE as error:
+            raise no_database() from error
+
+    # --- Pages ------------------------------------------------------------------------------------
+
+    async def serve_page(self, scope: Scope, receive: Receive, send: Send, organization: str, name: str) -> None:
+        """Answer a stream of the console: by session and CSRF token, for a member who may call models."""
+
+        async def serve(asking: _Asking, send: Send) -> None:
+            if name != "playground":
+                raise ApiError(404, "There is no such stream.", code="unknown_url")
+            if scope["method"] != "POST":
+                raise ApiError(405, "This stream takes POST.", code="method_not_allowed", headers={"allow": "POST"})
+            body = await read_body(scope, receive)
+            caller, request = await self._playground.enter(scope, body, organization)
+            exchange = await self._exchange(self._call(request, caller, asking, None))
+            await exchange.stream(receive, PageOutlet(send, asking.headers, request_id=asking.request_id))
+
+        await self._guard(scope, send, serve)
+
+    # --- Both -------------------------------------------------------------------------------------
+
+    def _call(
+        self, request: ModelRequest, caller: Caller, asking: _Asking, idempotent: IdempotentRequest | None
+    ) -> Call:
+        """Check what may be checked without waiting. Raises ApiError 400, 403, 404, 429 or 503."""
+        offer = self._offer_for(request.model, caller)
+        if offer.is_embedding != (request.endpoint is Endpoint.EMBEDDINGS):
+            raise invalid(f"{offer.name} is not a model for this endpoint.", "model", "wrong_endpoint")
+        request.output_limit(offer)
+        window = self._limits.admit(caller.name)
+        asking.headers |= window.headers()
+        return Call(
+            request_id=asking.request_id,
+            requested_at=asking.requested_at,
+            caller=caller,
+            request=request,
+            offer=offer,
+            prices=offer.prices_at(asking.requested_at),
+            window=window,
+            idempotent=idempotent,
+        )
+
+    def _offer_for(self, name: str, caller: Caller) -> Offer:
+        offer = self._shelf.find(name)
+        if offer is None:
+            raise unknown_model()
+        if not _may_call(caller, name):
+            raise ApiError(
+                403,
+                "This key may not call this model.",
+                code="model_not_allowed",
+                kind="permission_error",
+                param="model",
+            )
+        return offer
+
+    async def _exchange(self, call: Call) -> Exchange:
+        hold = await self._budget.hold(call.caller, call.worst_case_nano)
+        return Exchange(call, hold, upstreams=self._upstreams, meter=self._meter)
+
+    async def _guard(self, scope: Scope, send: Send, serve: Callable[[_Asking, Send], Awaitable[None]]) -> None:
+        """Serve a request; answer refusals in the shape of contracts 3, and write one line to the log."""
+        started = perf_counter()
+        request_id = new_req_id()
+        shown_id = accepted_request_id(header(scope, b"x-request-id")) or request_id
+        asking = _Asking(request_id, datetime.now(UTC), {"x-request-id": shown_id})
+        status = 0
+
+        async def send_and_see(message: Mapping[str, object]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(str(message["status"]))
+            await send(message)
+
+        try:
+            await serve(asking, send_and_see)
+        except ApiError as error:
+            await send_answer(send_and_see, error.status, asking.headers | error.headers, error.body())
+        except Refusal as refusal:
+            await send_answer(send_and_see, refusal.status, asking.headers, refusal.body)
+        except ClientGone:
+            status = status or 499
+        except Exception:
+            log.exception("inference.request_failed", request_id=request_id)
+            if status:
+                raise
+            failure = ApiError(500, "Something broke on our side.", code="internal_error", kind="server_error")
+            await send_answer(send_and_see, failure.status, asking.headers, failure.body())
+        milliseconds = round((perf_counter() - started) * 1000, 1)
+        log.info(
+            "inference.request",
+            request_id=shown_id,
+            receipt_id=request_id,
+            path=scope["path"],
+            status=status,
+            ms=milliseconds,
+        )
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Repeat `work` for ever; a database that is away is waited for."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except UNREACHABLE as error:
+            log.warning("inference.database_unreachable", error=type(error).__name__)
+        except Exception:
+            # A batch boundary: the next round must come whatever this one was.
+            log.exception("inference.upkeep_failed")
+
+
+def _may_call(caller: Caller, model: str) -> bool:
+    return not caller.allowed_models or model in caller.allowed_models
+
+
+def _shown(offer: Offer) -> dict[str, str | int]:
+    return {
+        "id": offer.name,
+        "object": "model",
+        "created": offer.released_at,
+        "owned_by": offer.publisher,
+        "context_length": offer.context_length,
+        "max_output_tokens": offer.max_output_tokens,
+    }

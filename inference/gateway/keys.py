@@ -1,0 +1,136 @@
+"""Who is calling: API keys, from memory, with what changed in the database forgotten within a second."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+
+from accounts.models import ApiKey, Scope
+from accounts.services.api_keys import touch_keys
+from inference.gateway.database import UNREACHABLE, Database
+from inference.gateway.errors import ApiError, invalid_key, no_database
+from portal.lib.key_format import KeyKind, digest_of, kind_of
+
+MAXIMUM_KEYS = 100_000
+# A change may commit after the instant that it carries: so every look goes back this far.
+LOOK_BACK = timedelta(seconds=15)
+MAXIMUM_AGE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a request runs: a key, or a person in the console."""
+
+    organization_id: int
+    project_id: int
+    api_key_id: int | None = None
+    user_id: int | None = None
+    # Public id of the key or person: what limits count by and logs say.
+    name: str = ""
+    allowed_models: frozenset[str] = frozenset()
+    may_infer: bool = True
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    caller: Caller | None  # None: there is no such key, or it is revoked
+    loaded_at: float
+
+
+class KeyRing:
+    """The keys that this process has seen lately, by digest; unknown ones too, so that guessing stays cheap."""
+
+    def __init__(self, database: Database, *, brand: str, pepper: str) -> None:
+        self._database = database
+        self._brand = brand
+        self._pepper = pepper
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._loading: dict[bytes, asyncio.Task[Caller | None]] = {}
+        self._used: set[int] = set()
+        # Moves with every look for changes, so that a load that began before one is not trusted after it.
+        self._looks = 0
+
+    async def caller_of(self, authorization: str, now: datetime) -> Caller:
+        """Return who the Authorization header names. Raises ApiError 401, 403, or 503 without a database."""
+        kind, _, secret = authorization.partition(" ")
+        secret = secret.strip()
+        if kind.lower() != "bearer" or kind_of(secret, self._brand) not in (KeyKind.LIVE, KeyKind.TEST):
+            # Malformed, mistyped or of another kind: the database never hears of it.
+            raise invalid_key()
+        digest = digest_of(secret, self._pepper)
+        known = self._known.get(digest)
+        if known is not None and monotonic() - known.loaded_at < MAXIMUM_AGE_SECONDS:
+            caller = known.caller
+        else:
+            caller = await self._load_once(digest)
+        if caller is None or (caller.expires_at is not None and caller.expires_at <= now):
+            raise invalid_key()
+        if not caller.may_infer:
+            raise ApiError(
+                403, "This key needs the scope inference.", code="insufficient_scope", kind="permission_error"
+            )
+        if caller.api_key_id is not None:
+            self._used.add(caller.api_key_id)
+        return caller
+
+    async def note_uses(self, now: datetime) -> None:
+        """Write down which keys were used. Raises what Django raises when the database cannot be reached."""
+        used, self._used = self._used, set()
+        if not used:
+            return
+        try:
+            await self._database.run(touch_keys, api_key_ids=used, now=now)
+        except UNREACHABLE:
+            self._used |= used
+            raise
+
+    async def forget_changed(self, now: datetime) -> None:
+        """Forget the keys that changed lately. Raises what Django raises when the database cannot be reached."""
+        self._looks += 1
+        for digest in await self._database.run(_changed_since, now - LOOK_BACK):
+            self._known.pop(digest, None)
+
+    async def _load_once(self, digest: bytes) -> Caller | None:
+        """Load a key; callers who want the same one at once share the query."""
+        loading = self._loading.get(digest)
+        if loading is None:
+            loading = self._loading[digest] = asyncio.create_task(self._load(digest))
+            loading.add_done_callback(lambda _: self._loading.pop(digest, None))
+        try:
+            return await asyncio.shield(loading)
+        except UNREACHABLE as error:
+            raise no_database() from error
+
+    async def _load(self, digest: bytes) -> Caller | None:
+        looks = self._looks
+        caller = await self._database.run(_load_caller, digest)
+        if looks == self._looks:
+            self._known[digest] = _Known(caller, monotonic())
+            if len(self._known) > MAXIMUM_KEYS:
+                self._known.popitem(last=False)
+        return caller
+
+
+def _load_caller(digest: bytes) -> Caller | None:
+    rows = ApiKey.objects.filter(digest=digest, revoked_at=None)
+    row = rows.values_list(
+        "organization_id", "project_id", "pk", "public_id", "scopes", "allowed_models", "expires_at"
+    ).first()
+    if row is None:
+        return None
+    organization_id, project_id, pk, public_id, scopes, allowed_models, expires_at = row
+    return Caller(
+        organization_id=organization_id,
+        project_id=project_id,
+        api_key_id=pk,
+        name=public_id,
+        allowed_models=frozenset(allowed_models),
+        may_infer=Scope.INFERENCE.value in scopes,
+        expires_at=expires_at,
+    )
+
+
+def _changed_since(instant: datetime) -> list[bytes]:
+    return [bytes(digest) for digest in ApiKey.objects.filter(changed_at__gt=instant).values_list("digest", flat=True)]

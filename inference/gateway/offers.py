@@ -1,0 +1,186 @@
+"""What may be called and at what price: served models with their deployments and prices, in memory."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from catalog.models import ServedModel
+from catalog.selectors import UnitPrice, unit_prices
+from inference.gateway.database import Database
+from inference.gateway.errors import unavailable
+from inference.models import Deployment
+from inference.rating import TokenCounts, exact_cost, upper_bound_nano
+from inference.services.receipts import PricedTokens
+from portal.lib.periods import hour_of
+
+TokenKind = ServedModel.TokenKind
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A deployment as the hot path needs it."""
+
+    id: int
+    public_id: str
+    base_url: str
+    upstream_model: str
+    region_name: str
+    weight: int
+    is_healthy: bool
+    has_continuous_usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """A model's prices in one hour."""
+
+    input: UnitPrice
+    cached_input: UnitPrice | None
+    output: UnitPrice | None
+
+    def version(self) -> dict[str, str]:
+        """Return the price versions by token kind, as `usage.price_version` shows them."""
+        parts = {"input": self.input, "cached_input": self.cached_input, "output": self.output}
+        return {kind: price.price_id for kind, price in parts.items() if price is not None}
+
+    def counted(self, tokens: TokenCounts) -> TokenCounts:
+        """Return the tokens by the kinds that are sold: cached input without a price of its own is input."""
+        if self.cached_input is not None:
+            return tokens
+        return TokenCounts(input=tokens.input + tokens.cached_input, output=tokens.output)
+
+    def cost(self, tokens: TokenCounts) -> "Cost":
+        tokens = self.counted(tokens)
+        quantities = (
+            (tokens.input, self.input),
+            (tokens.cached_input, self.cached_input),
+            (tokens.output, self.output),
+        )
+        parts = [(count, price) for count, price in quantities if count and price is not None]
+        return Cost(
+            tokens=tokens,
+            usd=exact_cost(parts),
+            bound_nano=upper_bound_nano(parts),
+            input=_part(tokens.input, self.input),
+            cached_input=_part(tokens.cached_input, self.cached_input),
+            output=_part(tokens.output, self.output),
+        )
+
+    def worst_case_nano(self, *, prompt_tokens: int, output_tokens: int) -> int:
+        """Return the most that a request can cost; a cached price above the input price would count too."""
+        inputs = max(
+            upper_bound_nano([(prompt_tokens, price)]) for price in (self.input, self.cached_input) if price is not None
+        )
+        # Cached and other input are rounded apart, hence one more.
+        return 1 + inputs + (upper_bound_nano([(output_tokens, self.output)]) if self.output is not None else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Counted tokens with what they cost exactly, and what they can move the buckets by."""
+
+    tokens: TokenCounts
+    usd: Decimal
+    bound_nano: int
+    input: PricedTokens | None
+    cached_input: PricedTokens | None
+    output: PricedTokens | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model that customers may call now."""
+
+    served_model_id: int
+    name: str
+    publisher: str
+    is_embedding: bool
+    context_length: int
+    max_output_tokens: int
+    default_output_tokens: int
+    released_at: int  # Unix seconds, 0 when unknown
+    upstreams: tuple[Upstream, ...]
+    prices_by_hour: dict[datetime, Prices]
+
+    def prices_at(self, now: datetime) -> Prices:
+        """Return the prices in force. Raises ApiError 503 while there are none: unpriced usage is never free."""
+        prices = self.prices_by_hour.get(hour_of(now))
+        if prices is None:
+            raise unavailable("This model has no price at the moment.", code="unpriced_model")
+        return prices
+
+
+class Shelf:
+    """Every offer by name. `restock` replaces them all at once, so a request never sees half a change."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._offers: dict[str, Offer] = {}
+
+    def find(self, name: str) -> Offer | None:
+        return self._offers.get(name)
+
+    def all(self) -> Iterable[Offer]:
+        return self._offers.values()
+
+    async def restock(self, now: datetime) -> None:
+        """Load everything anew. Raises what Django raises when the database cannot be reached."""
+        self._offers = await self._database.run(_load_offers, now)
+
+
+def _load_offers(now: datetime) -> dict[str, Offer]:
+    upstreams: dict[int, list[Upstream]] = {}
+    for deployment in Deployment.objects.enabled().select_related("region", "served_model").order_by("pk"):
+        upstreams.setdefault(deployment.served_model_id, []).append(_upstream_of(deployment))
+    models = list(ServedModel.objects.filter(pk__in=list(upstreams)).order_by("name"))
+    skus = [model.sku(kind) for model in models for kind in TokenKind]
+    hours = (hour_of(now), hour_of(now) + timedelta(hours=1))
+    prices = {hour: unit_prices(skus, hour) for hour in hours}
+    return {model.name: _offer_of(model, upstreams[model.pk], prices) for model in models}
+
+
+def _upstream_of(deployment: Deployment) -> Upstream:
+    return Upstream(
+        id=deployment.pk,
+        public_id=deployment.public_id,
+        base_url=deployment.base_url.rstrip("/"),
+        upstream_model=deployment.upstream_model or deployment.served_model.name,
+        region_name=deployment.region.name,
+        weight=deployment.weight,
+        is_healthy=deployment.is_healthy,
+        has_continuous_usage=deployment.has_continuous_usage,
+    )
+
+
+def _offer_of(model: ServedModel, upstreams: list[Upstream], prices: dict[datetime, dict[str, UnitPrice]]) -> Offer:
+    released = model.released_on
+    return Offer(
+        served_model_id=model.pk,
+        name=model.name,
+        publisher=model.publisher,
+        is_embedding=model.kind == ServedModel.Kind.EMBEDDING,
+        context_length=model.context_length,
+        max_output_tokens=model.max_output_tokens,
+        default_output_tokens=model.default_output_tokens,
+        released_at=int(datetime(released.year, released.month, released.day, tzinfo=UTC).timestamp())
+        if released
+        else 0,
+        upstreams=tuple(upstreams),
+        prices_by_hour={
+            hour: found for hour, by_sku in prices.items() if (found := _prices_of(model, by_sku)) is not None
+        },
+    )
+
+
+def _prices_of(model: ServedModel, by_sku: dict[str, UnitPrice]) -> Prices | None:
+    """Return the model's prices, or None while it is not sold: a chat model needs a price for its output too."""
+    needed = by_sku.get(model.sku(TokenKind.INPUT))
+    output = by_sku.get(model.sku(TokenKind.OUTPUT))
+    if needed is None or (output is None and model.kind != ServedModel.Kind.EMBEDDING):
+        return None
+    return Prices(input=needed, cached_input=by_sku.get(model.sku(TokenKind.CACHED_INPUT)), output=output)
+
+
+def _part(tokens: int, price: UnitPrice | None) -> PricedTokens | None:
+    return PricedTokens(price.sku, tokens, price.price_id) if price is not None else None

@@ -1,0 +1,162 @@
+"""Receipts as pages and the API show them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Q
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+
+from accounts.models import Organization
+from inference.models import Receipt
+from inference.rating import usd_string
+
+PAGE_SIZE = 50
+SECOND_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptFilters:
+    """What a list of receipts is narrowed to; empty means all. key: the public id of an API key."""
+
+    model: str = ""
+    key: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """A receipt as a line of a table, ready to print."""
+
+    request_id: str
+    requested_at: datetime
+    model: str
+    caller: str
+    status: str
+    status_label: str | Promise
+    input_tokens: str
+    output_tokens: str
+    cost: str
+    duration: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptPage:
+    rows: list[ReceiptRow]
+    next_cursor: str  # the request id to ask after, empty on the last page
+
+
+def receipt_page(organization: Organization, filters: ReceiptFilters, after: str) -> ReceiptPage | None:
+    """Return 50 receipts, newest first, from the one after request id `after` on; None when that is not theirs."""
+    receipts = Receipt.objects.owned_by(organization)
+    start = Q()
+    if after:
+        last = (
+            receipts.filter(request_id=after).values_list("requested_at", "pk").first() if "\0" not in after else None
+        )
+        if last is None:
+            return None
+        start = Q(requested_at__lt=last[0]) | Q(requested_at=last[0], pk__lt=last[1])
+    wanted = {
+        "served_model__name": filters.model,
+        "api_key__public_id": filters.key,
+        "status": filters.status,
+    }
+    receipts = receipts.filter(start, **{field: value for field, value in wanted.items() if value})
+    found = list(receipts.with_names().newest_first()[: PAGE_SIZE + 1])
+    next_cursor = found[PAGE_SIZE - 1].request_id if len(found) > PAGE_SIZE else ""
+    return ReceiptPage([_row_of(receipt) for receipt in found[:PAGE_SIZE]], next_cursor)
+
+
+def _row_of(receipt: Receipt) -> ReceiptRow:
+    return ReceiptRow(
+        request_id=receipt.request_id,
+        requested_at=receipt.requested_at,
+        model=receipt.served_model.name,
+        caller=caller_of(receipt),
+        status=receipt.status,
+        status_label=receipt.get_status_display(),
+        input_tokens=_count(receipt.input_tokens + receipt.cached_input_tokens),
+        output_tokens=_count(receipt.output_tokens),
+        cost=f"${usd_string(receipt.cost_usd)}",
+        duration=duration_words(receipt.duration_ms),
+    )
+
+
+def caller_of(receipt: Receipt) -> str:
+    """Return the name of the key, or the person who asked in the console."""
+    if receipt.api_key is not None:
+        return receipt.api_key.name
+    return receipt.user.email if receipt.user is not None else ""
+
+
+def duration_words(milliseconds: int) -> str:
+    if milliseconds < SECOND_MS:
+        return f"{milliseconds} ms"
+    return f"{number_format(round(milliseconds / SECOND_MS, 2))} s"
+
+
+def _count(tokens: int) -> str:
+    return number_format(tokens, use_l10n=True, force_grouping=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PartView:
+    """Tokens of one kind, and the price version that they were sold at."""
+
+    tokens: int
+    price_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptView:
+    """A receipt in the API. cost: exact dollars as a decimal string; times in UTC."""
+
+    request_id: str
+    organization: str
+    project: str
+    api_key: str | None
+    user: str | None
+    endpoint: str
+    model: str
+    deployment: str | None
+    region: str | None
+    status: str
+    finish_reason: str | None
+    stream: bool
+    requested_at: datetime
+    finished_at: datetime
+    duration_ms: int
+    first_token_ms: int | None
+    input: PartView
+    cached_input: PartView
+    output: PartView
+    cost: str
+    currency: str
+
+
+def receipt_view(receipt: Receipt) -> ReceiptView:
+    """Return the outward shape of a receipt that was read `with_names`."""
+    return ReceiptView(
+        request_id=receipt.request_id,
+        organization=receipt.organization.public_id,
+        project=receipt.project.public_id,
+        api_key=receipt.api_key.public_id if receipt.api_key else None,
+        user=receipt.user.public_id if receipt.user else None,
+        endpoint=receipt.endpoint,
+        model=receipt.served_model.name,
+        deployment=receipt.deployment.public_id if receipt.deployment else None,
+        region=receipt.region_name or None,
+        status=receipt.status,
+        finish_reason=receipt.finish_reason or None,
+        stream=receipt.is_stream,
+        requested_at=receipt.requested_at,
+        finished_at=receipt.finished_at,
+        duration_ms=receipt.duration_ms,
+        first_token_ms=receipt.first_token_ms,
+        input=PartView(receipt.input_tokens, receipt.input_price_id or None),
+        cached_input=PartView(receipt.cached_input_tokens, receipt.cached_input_price_id or None),
+        output=PartView(receipt.output_tokens, receipt.output_price_id or None),
+        cost=usd_string(receipt.cost_usd),
+        currency="USD",
+    )

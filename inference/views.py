@@ -1,0 +1,52 @@
+"""Pages of requests to models: what each came to. What was said is nowhere."""
+
+from http import HTTPStatus
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from accounts.access import OrganizationRequest, organization_required
+from accounts.models import Permission
+from inference import selectors
+from inference.forms import ReceiptFilterForm
+from inference.models import Receipt
+from portal.lib.http import page_or_partial
+
+
+@organization_required(Permission.VIEW)
+@require_safe
+def receipt_list(request: OrganizationRequest) -> HttpResponse:
+    """Show requests, newest first; filters and the place in the list are in the address."""
+    form = ReceiptFilterForm(request.GET, request.organization)
+    is_valid = form.is_valid()
+    after = request.GET.get("after", "")
+    page = selectors.receipt_page(request.organization, form.filters(), after)
+    if page is None:
+        raise Http404
+    return render(
+        request,
+        page_or_partial(request, "inference/receipt_list.html", "receipt-table"),
+        {
+            "form": form,
+            "rows": page.rows,
+            "next_query": form.address_query(page.next_cursor) if page.next_cursor else "",
+            "is_first_page": not after,
+            "is_filtered": any(form.cleaned_data.values()),
+        },
+        status=HTTPStatus.OK if is_valid else HTTPStatus.UNPROCESSABLE_ENTITY,
+    )
+
+
+@organization_required(Permission.VIEW)
+@require_safe
+def receipt_detail(request: OrganizationRequest, request_id: str) -> HttpResponse:
+    receipts = Receipt.objects.owned_by(request.organization).with_names()
+    receipt = get_object_or_404(receipts, request_id=request_id)
+    context = {
+        "receipt": receipt,
+        "view": selectors.receipt_view(receipt),
+        "caller": selectors.caller_of(receipt),
+        "duration": selectors.duration_words(receipt.duration_ms),
+    }
+    return render(request, "inference/receipt_detail.html", context)
