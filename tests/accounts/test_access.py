@@ -1,0 +1,73 @@
+"""The door for programs: what is a key, what never reaches the database."""
+
+import random
+import string
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from time import perf_counter
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.access import InvalidApiKey, authenticate_key
+from accounts.services.api_keys import issue_operator_key
+from portal.lib.key_format import kind_of
+from tests.factories.accounts import make_key, make_project
+
+NOW = datetime.now(UTC)
+MUTANTS = 2_000
+BASE62 = string.ascii_letters + string.digits
+
+
+def mutants(secret: str, count: int) -> Iterator[str]:
+    """Yield keys that are nearly `secret`, each by one seeded mistake of the catalog (N1), and never `secret`."""
+    chance = random.Random(20261122)
+    changes = [
+        lambda s, i: s[:i] + chance.choice(BASE62) + s[i + 1 :],
+        lambda s, i: s[:i] + s[i + 1 :],
+        lambda s, i: s[:i] + chance.choice(BASE62) + s[i:],
+        lambda s, i: s[:i] + s[i : i + 2][::-1] + s[i + 2 :],
+        lambda s, i: s[:i] + s[i].swapcase() + s[i + 1 :],
+        lambda s, i: s[:i] + chance.choice("éа０\u200b") + s[i + 1 :],
+        lambda s, i: s[:i] + "\x00" + s[i:],
+        lambda s, i: s + chance.choice(["\n", " ", "\r\n", "%00", "\t"]),
+        lambda s, i: s[:i],
+        lambda s, i: s.replace("_live_", chance.choice(["_test_", "_mgmt_", "_op_", "_", "_LIVE_"])),
+        lambda s, i: s * 2,
+        lambda s, i: "",
+    ]
+    made = 0
+    while made < count:
+        mutant = chance.choice(changes)(secret, chance.randrange(len(secret)))
+        if mutant != secret:
+            made += 1
+            yield mutant
+
+
+@pytest.mark.django_db
+@pytest.mark.asvs("6.3.1")
+def test_no_mutated_key_is_accepted_and_malformed_ones_ask_the_database_nothing():
+    secret = make_key(make_project(), now=NOW).secret
+    assert authenticate_key(secret)
+
+    slowest, well_formed = 0.0, 0
+    for mutant in mutants(secret, MUTANTS):
+        begun = perf_counter()
+        with CaptureQueriesContext(connection) as queries, pytest.raises(InvalidApiKey):
+            authenticate_key(mutant)
+        slowest = max(slowest, perf_counter() - begun)
+        if kind_of(mutant, "hr") is None:
+            assert len(queries) == 0, mutant
+        else:
+            well_formed += 1
+            assert len(queries) <= 1, mutant
+    assert well_formed <= 1, "62^-6 of them may pass the checksum"
+
+
+@pytest.mark.django_db
+def test_an_operator_key_opens_no_organization():
+    secret = issue_operator_key(name="scheduler", scopes=[], now=NOW).secret
+
+    with pytest.raises(InvalidApiKey):
+        authenticate_key(secret)

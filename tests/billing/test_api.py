@@ -1,0 +1,171 @@
+"""The REST API of money: exact decimals, cursors that lose nothing, scopes, and strangers see nothing."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+import time_machine
+
+from accounts.models import Scope
+from billing.services.usage import record_usage
+from tests.factories.accounts import make_key, make_project
+from tests.factories.billing import NOW, make_record, make_reservation
+from tests.factories.catalog import make_price
+
+pytestmark = pytest.mark.django_db
+LISTS = ["/api/v1/usage", "/api/v1/spend", "/api/v1/caps"]
+
+
+@pytest.fixture(autouse=True)
+def now():
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def project():
+    make_price("model.demo.input", 150_000_000, 1_000_000)
+    return make_project()
+
+
+@pytest.fixture
+def issued(project):
+    return make_key(project)
+
+
+def get(client, issued, address, **query):
+    answer = client.get(address, query, headers={"Authorization": f"Bearer {issued.secret}"})
+    return answer.status_code, msgspec.json.decode(answer.content)
+
+
+def test_a_key_describes_itself_and_what_it_cost(client, project, issued):
+    key = issued.api_key
+    record_usage(
+        [
+            make_record(project, 1_000_000, api_key_id=key.pk),
+            make_record(project, 3_000_000, api_key_id=key.pk, occurred_at=NOW - timedelta(days=1)),
+            make_record(project, 5_000_000, api_key_id=key.pk, occurred_at=NOW - timedelta(days=30)),
+            make_record(project, 7_000_000),
+        ],
+        reservation_id=None,
+        now=NOW,
+    )
+
+    status, body = get(client, issued, "/api/v1/key")
+
+    assert status == 200
+    assert (body["id"], body["project"]) == (key.public_id, project.public_id)
+    assert body["label"].endswith(issued.secret[-4:])
+    assert issued.secret not in str(body)
+    assert (body["usage_daily"], body["usage_monthly"], body["usage"]) == ("0.15", "0.60", "1.35")
+    assert (body["limit"], body["limit_remaining"], body["limit_reset"]) == ("5.00", "2.60", None)
+    assert {"name", "scopes", "expires_at", "created_at"} <= body.keys()
+
+
+def test_a_key_without_any_scope_of_money_still_describes_itself(client, project):
+    status, body = get(client, make_key(project, scopes=(Scope.INFERENCE,)), "/api/v1/key")
+
+    assert status == 200
+    assert (body["limit"], body["usage"]) == ("5.00", "0.00")
+
+
+@pytest.mark.parametrize("address", LISTS)
+def test_needs_a_key_with_the_scope(client, project, address):
+    assert client.get(address).status_code == 401
+
+    status, body = get(client, make_key(project, scopes=(Scope.INFERENCE,)), address)
+    assert (status, body["code"]) == (403, "forbidden")
+
+
+def test_lists_every_event_once_page_by_page(client, project, issued):
+    records = [
+        make_record(project, number + 1, occurred_at=NOW - timedelta(minutes=number // 3)) for number in range(23)
+    ]
+    record_usage(records, reservation_id=None, now=NOW)
+    record_usage([make_record(make_project())], reservation_id=None, now=NOW)
+
+    seen, query = [], {"limit": 5, "end": "2026-11-23T00:00:00Z"}
+    while True:
+        status, body = get(client, issued, "/api/v1/usage", **query)
+        assert status == 200
+        seen += body["data"]
+        if not body["has_more"]:
+            break
+        query["after"] = body["next_cursor"]
+
+    assert sorted(event["id"] for event in seen) == sorted(str(record.event_id) for record in records)
+    assert [event["occurred_at"] for event in seen] == sorted(event["occurred_at"] for event in seen)
+    event = next(event for event in seen if event["quantity"] == 1)
+    assert (event["sku"], event["unit"], event["amount"]) == ("model.demo.input", "token", "0.00000015")
+    assert (event["unit_price"], event["unit_size"], event["currency"]) == ("0.15", 1_000_000, "USD")
+    assert event["period"] == "2026-11-22T12:00:00Z"
+
+
+def test_reports_spend_by_day_and_group(client, project, issued):
+    record_usage(
+        [make_record(project, 1_000_001), make_record(project, 9, occurred_at=NOW - timedelta(days=2))],
+        reservation_id=None,
+        now=NOW,
+    )
+
+    status, body = get(client, issued, "/api/v1/spend", group_by="project")
+
+    assert status == 200
+    assert (body["total"], body["currency"]) == ("0.1500015", "USD")
+    assert [row["quantity"] for row in body["data"]] == [9, 1_000_001]
+    assert sum(Decimal(row["amount"]) for row in body["data"]) == Decimal(body["total"])
+    assert sum(Decimal(row["amount"]) for row in body["groups"]) == Decimal(body["total"])
+    assert {row["name"] for row in body["groups"]} == {project.name}
+
+
+@pytest.mark.parametrize(
+    ("address", "query", "pointer"),
+    [
+        ("/api/v1/usage", {"limit": 0}, "/limit"),
+        ("/api/v1/usage", {"limit": 201}, "/limit"),
+        ("/api/v1/usage", {"after": "nonsense"}, "/after"),
+        ("/api/v1/usage", {"start": "yesterday"}, "/start"),
+        ("/api/v1/usage", {"start": "2026-11-22T00:00:00Z", "end": "2026-11-22T00:00:00Z"}, "/start"),
+        ("/api/v1/spend", {"start": "2024-01-01T00:00:00Z"}, "/start"),
+        ("/api/v1/spend", {"group_by": "mood"}, "/group_by"),
+        ("/api/v1/caps", {"limit": "x"}, "/limit"),
+    ],
+)
+def test_refuses_bad_input_and_points_at_it(client, issued, address, query, pointer):
+    status, body = get(client, issued, address, **query)
+
+    assert (status, body["code"]) == (422, "invalid_parameters")
+    assert pointer in {error["pointer"] for error in body["errors"]}
+
+
+def test_shows_the_cap_before_and_after_the_first_reservation(client, project, issued):
+    _, before = get(client, issued, "/api/v1/caps")
+    reservation = make_reservation(project, 1_250_000_000)
+    _, after = get(client, issued, "/api/v1/caps")
+
+    assert [cap["id"] for cap in before["data"]] == [None]
+    assert before["data"][0]["remaining"] == "5.00"
+    assert after["data"] == [
+        {
+            "id": reservation.cap.public_id,
+            "scope": "organization",
+            "scope_id": None,
+            "currency": "USD",
+            "limit": "5.00",
+            "settled": "0.00",
+            "reserved": "1.25",
+            "remaining": "3.75",
+            "starts_at": None,
+            "resets_at": None,
+        }
+    ]
+
+
+def test_shows_nothing_of_other_organizations(client, project):
+    record_usage([make_record(project, 1_000_000)], reservation_id=None, now=NOW)
+    stranger = make_key(make_project())
+
+    assert get(client, stranger, "/api/v1/usage")[1]["data"] == []
+    assert get(client, stranger, "/api/v1/spend")[1]["total"] == "0.00"
+    assert get(client, stranger, "/api/v1/caps")[1]["data"][0]["settled"] == "0.00"

@@ -1,0 +1,209 @@
+"""The spend page: its numbers are the rating of the events, its cost does not grow with rows."""
+
+import csv
+import io
+import json
+import re
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Role
+from billing.models import UsageByHour
+from billing.services.usage import record_usage
+from catalog.selectors import unit_prices
+from portal.lib.money import decimal_string, round_bucket
+from portal.lib.periods import hour_of
+from tests.factories.accounts import make_key, make_membership, make_organization, make_project, make_user
+from tests.factories.billing import NOW, make_record, make_reservation
+from tests.factories.catalog import make_price
+
+pytestmark = pytest.mark.django_db
+INPUT, SECONDS = "model.demo.input", "instance.gpu_1x.surplus"
+
+
+@pytest.fixture(autouse=True)
+def now():
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def project():
+    make_price(INPUT, 150_000_003, 1_000_000)
+    make_price(SECONDS, 2_490_000_000, 3_600)
+    return make_project()
+
+
+def signed_in(client, organization, role=Role.OWNER):
+    client.force_login(make_membership(organization, make_user(), role).user)
+    return f"/o/{organization.slug}/spend/"
+
+
+def use(project, count=30, **more):
+    records = [
+        make_record(
+            project,
+            1 + 37 * number,
+            sku=(INPUT, SECONDS)[number % 2],
+            occurred_at=NOW - timedelta(hours=5 * number),
+            **more,
+        )
+        for number in range(count)
+    ]
+    record_usage(records, reservation_id=None, now=NOW)
+    return records
+
+
+def rated(records):
+    """Rate raw events from scratch, bucket by bucket."""
+    prices = unit_prices([INPUT, SECONDS], NOW)
+    buckets: dict[tuple[datetime, int, str], int] = {}
+    for record in records:
+        bucket = (hour_of(record.occurred_at), record.project_id, record.sku)
+        buckets[bucket] = buckets.get(bucket, 0) + record.quantity
+    return sum(
+        round_bucket(quantity, prices[sku].price_nano, prices[sku].unit_size)
+        for (_, _, sku), quantity in buckets.items()
+    )
+
+
+@pytest.mark.parametrize("by", ["product", "project", "key", "resource", "member"])
+def test_the_total_is_the_rating_of_the_events_to_the_nano_dollar(client, project, by):
+    address = signed_in(client, project.organization)
+    records = use(project)
+
+    page = client.get(address, {"range": "7d", "by": by})
+
+    total = rated([record for record in records if record.occurred_at >= NOW.replace(hour=0, minute=0) - timedelta(6)])
+    assert total
+    assert f"Exactly ${decimal_string(total)}" in page.content.decode()
+    view = page.context["view"]
+    assert sum(Decimal(row.exact_amount[1:]) for row in view.skus) == Decimal(total).scaleb(-9)
+    assert sum(Decimal(group.exact_amount[1:]) for group in view.groups) == Decimal(total).scaleb(-9)
+
+
+def test_shows_quantity_unit_price_and_version(client, project):
+    address = signed_in(client, project.organization)
+    record_usage([make_record(project, 90, sku=SECONDS)], reservation_id=None, now=NOW)
+    make_reservation(project, 1_000_000_000)
+
+    text = client.get(address).content.decode()
+
+    assert "90 seconds" in text
+    assert "$2.49 per hour" in text
+    assert unit_prices([SECONDS], NOW)[SECONDS].price_id in text
+    assert "$3.93" in text  # left: 5 - 0.06225 - 1, rounded down
+    assert "$0.06 settled and $1.00 held" in text
+
+
+def test_says_so_when_nothing_was_spent(client):
+    organization = make_organization()
+
+    page = client.get(signed_in(client, organization))
+
+    assert page.status_code == 200
+    assert "Nothing spent in these days" in page.content.decode()
+    assert "$5.00" in page.content.decode()
+
+
+def test_names_keys_and_members(client, project):
+    address = signed_in(client, project.organization)
+    key = make_key(project).api_key
+    user = make_user("grace@example.com")
+    record_usage(
+        [make_record(project, api_key_id=key.pk), make_record(project, user_id=user.pk)], reservation_id=None, now=NOW
+    )
+
+    by_key = [row.name for row in client.get(address, {"by": "key"}).context["view"].groups]
+    by_member = [row.name for row in client.get(address, {"by": "member"}).context["view"].groups]
+
+    assert sorted(by_key) == sorted(["Without a key", str(key)])
+    assert sorted(by_member) == sorted(["By a program", "grace@example.com"])
+
+
+def test_answers_htmx_with_the_part_that_changed(client, project):
+    address = signed_in(client, project.organization)
+    use(project)
+
+    part = client.get(address, {"range": "month"}, headers={"HX-Request": "true"}).content.decode()
+
+    assert part.strip().startswith('<div class="stack" id="spend">')
+    assert "<html" not in part
+
+
+@pytest.mark.parametrize("query", [{"range": "forever"}, {"by": "mood"}])
+def test_refuses_an_unknown_range_or_grouping(client, project, query):
+    page = client.get(signed_in(client, project.organization), query)
+
+    assert page.status_code == 422
+    assert "Select a valid choice" in page.content.decode()
+
+
+@pytest.mark.parametrize("path", ["", "usage.csv", "usage.jsonl"])
+def test_a_stranger_finds_nothing_and_a_viewer_is_refused(client, project, path):
+    address = signed_in(client, project.organization, Role.VIEWER)
+    assert client.get(address + path).status_code == 403
+
+    client.force_login(make_user())
+    assert client.get(address + path).status_code == 404
+
+
+def test_asks_few_queries_whatever_the_number_of_rows(client, project):
+    address = signed_in(client, project.organization)
+    use(project, 100)
+    for number in range(20):
+        record_usage(
+            [make_record(make_project(project.organization), api_key_id=number + 1)], reservation_id=None, now=NOW
+        )
+
+    for by in ("product", "project", "key", "resource", "member"):
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(address, {"by": by}).status_code == 200
+        # What opens transactions, sets roles and notes a session's activity is not the page's.
+        others = r"SAVEPOINT|RELEASE|SET |SELECT (current|set_)|UPDATE .usersessions"
+        work = [query["sql"] for query in captured if not re.match(others, query["sql"])]
+        assert len(work) <= 12, work
+
+
+def test_the_export_has_every_event_with_price_version_and_exact_amount(client, project):
+    address = signed_in(client, project.organization)
+    stranger = make_project()
+    record_usage([make_record(stranger)], reservation_id=None, now=NOW)
+    key = make_key(project).api_key
+    records = use(project, 12, api_key_id=key.pk)
+
+    answer = client.get(address + "usage.csv", {"range": "30d"})
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    lines = [
+        json.loads(line)
+        for line in b"".join(client.get(address + "usage.jsonl").streaming_content).decode().splitlines()
+    ]
+
+    assert "attachment" in answer["Content-Disposition"]
+    assert {row["id"] for row in rows} == {str(record.event_id) for record in records}
+    assert [row["id"] for row in rows] == [line["id"] for line in lines]
+    assert [row["occurred_at"] for row in rows] == sorted(row["occurred_at"] for row in rows)
+    first = next(row for row in rows if row["id"] == str(records[0].event_id))
+    assert (first["quantity"], first["unit"], first["unit_price"]) == ("1", "token", "0.150000003")
+    assert (first["unit_size"], first["amount"]) == ("1000000", "0.000000150000003")
+    assert (first["project"], first["key"]) == (project.public_id, key.public_id)
+    assert first["price_version"] == UsageByHour.objects.filter(sku=INPUT, project=project)[0].price_id
+
+
+def test_the_export_cannot_run_a_formula(client, project):
+    address = signed_in(client, project.organization)
+    record_usage([make_record(project, resource_id="=cmd|' /C calc'!A0")], reservation_id=None, now=NOW)
+
+    text = b"".join(client.get(address + "usage.csv").streaming_content).decode()
+
+    assert "'=cmd|' /C calc'!A0" in text
+    assert ",=cmd" not in text
+
+
+def test_the_export_refuses_an_unknown_range(client, project):
+    assert client.get(signed_in(client, project.organization) + "usage.csv", {"range": "x"}).status_code == 404

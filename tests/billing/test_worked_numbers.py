@@ -1,0 +1,91 @@
+"""The worked numbers of docs/algorithms are true."""
+
+import re
+from uuid import uuid5
+
+import pytest
+
+from billing.models import UsageByHour
+from billing.rating import CapState, explain, settle
+from billing.services.usage import UsageRecord, record_usage
+from dev.paths import ROOT
+from portal.lib.money import round_bucket
+from tests.factories.accounts import make_project
+from tests.factories.billing import NOW, make_record
+from tests.factories.catalog import make_price
+
+
+def table(document: str, first_column: str) -> list[dict[str, str]]:
+    """Return the rows of the table whose heading begins with `first_column`, by column."""
+    lines = (ROOT / "docs/algorithms" / document).read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
+    names = cells(lines[start])
+    body = lines[start + 2 :]
+    end = next((number for number, line in enumerate(body) if not line.startswith("|")), len(body))
+    return [dict(zip(names, cells(line), strict=True)) for line in body[:end]]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in re.split(r",\s+", text)]
+
+
+@pytest.mark.parametrize("row", table("rating.md", "quantity"), ids=lambda row: row["why"])
+def test_amounts(row):
+    amount = round_bucket(number(row["quantity"]), number(row["price_nano"]), number(row["unit_size"]))
+
+    assert amount == number(row["amount_nano"])
+
+
+@pytest.mark.parametrize("row", table("rating.md", "amount_nano"), ids=lambda row: row["quantities"])
+def test_explanations(row):
+    assert explain(number(row["amount_nano"]), numbers(row["quantities"])) == numbers(row["parts"])
+
+
+@pytest.mark.parametrize("row", table("caps.md", "limit"), ids=lambda row: row["change"])
+def test_settlements(row):
+    cap = CapState(*(number(row[name]) for name in ("limit", "settled", "reserved", "held")))
+
+    done = settle(cap, number(row["change"]))
+
+    assert (done.charged_nano, done.from_reservation_nano, done.written_off_nano) == tuple(
+        number(row[name]) for name in ("charged", "from reservation", "written off")
+    )
+
+
+@pytest.mark.django_db
+def test_sequence_of_events():
+    make_price("model.demo.input", 150_000_000, 1_000_000)
+    project = make_project()
+
+    for row in table("metering.md", "event"):
+        name, quantity = row["event"], number(row["quantity"])
+        record = make_record(project, quantity, cause=name.removeprefix("correction of "))
+        if name.startswith("correction"):
+            record = correction_of(record, quantity)
+        done = record_usage([record], reservation_id=None, now=NOW)
+
+        assert (done.counted, done.charged_nano) == (number(row["counted"]), number(row["charged_nano"])), row
+        assert UsageByHour.objects.get().amount_nano == number(row["bucket_nano"]), row
+
+
+def correction_of(record: UsageRecord, quantity: int) -> UsageRecord:
+    return UsageRecord(
+        event_id=uuid5(record.event_id, "correct"),
+        occurred_at=record.occurred_at,
+        organization_id=record.organization_id,
+        project_id=record.project_id,
+        sku=record.sku,
+        quantity=quantity,
+        resource_id=record.resource_id,
+        api_key_id=None,
+        user_id=None,
+        corrects=record.event_id,
+    )

@@ -1,0 +1,40 @@
+"""Valid people, organizations, projects and keys with the fewest fields."""
+
+from datetime import UTC, datetime
+from itertools import count
+
+from accounts.models import Membership, Organization, Project, Role, Scope, User
+from accounts.services.api_keys import CUSTOMER_SCOPES, IssuedKey, issue_key
+
+THEN = datetime(2026, 11, 1, tzinfo=UTC)
+_numbers = count(1)
+
+
+def make_user(email: str | None = None, password: str | None = None) -> User:
+    return User.objects.create_user(email or f"person{next(_numbers)}@example.com", password)
+
+
+def make_organization(name: str = "Acme", *, owner: User | None = None) -> Organization:
+    """An organization with its first project, and with `owner` as its owner when given."""
+    number = next(_numbers)
+    organization = Organization.objects.create(
+        name=name, slug=f"acme-{number}", kind=Organization.Kind.STARTUP, created_at=THEN
+    )
+    make_project(organization)
+    if owner is not None:
+        make_membership(organization, owner)
+    return organization
+
+
+def make_project(organization: Organization | None = None, name: str = "Default") -> Project:
+    return Project.objects.create(
+        organization=organization or make_organization(), name=name, slug=f"project-{next(_numbers)}", created_at=THEN
+    )
+
+
+def make_membership(organization: Organization, user: User | None = None, role: Role = Role.OWNER) -> Membership:
+    return Membership.objects.create(organization=organization, user=user or make_user(), role=role, created_at=THEN)
+
+
+def make_key(project: Project, *, scopes: tuple[Scope, ...] = CUSTOMER_SCOPES, now: datetime = THEN) -> IssuedKey:
+    return issue_key(project=project, name="test", scopes=scopes, created_by=None, now=now)

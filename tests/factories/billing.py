@@ -1,0 +1,60 @@
+"""Usage and reservations with the fewest fields."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from uuid import NAMESPACE_URL, uuid5
+
+from accounts.models import Project
+from billing.models import Reservation
+from billing.services.reservations import reserve
+from billing.services.usage import UsageRecord
+from portal.lib.money import NANO_PER_USD
+
+NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
+_numbers = count(1)
+
+
+def make_record(
+    project: Project,
+    quantity: int = 1000,
+    *,
+    sku: str = "model.demo.input",
+    occurred_at: datetime = NOW,
+    cause: str | None = None,
+    resource_id: str = "demo",
+    api_key_id: int | None = None,
+    user_id: int | None = None,
+) -> UsageRecord:
+    """A usage record on its way in; the same cause makes the same event."""
+    cause = cause or f"cause-{next(_numbers)}"
+    return UsageRecord(
+        event_id=uuid5(NAMESPACE_URL, f"{cause} {sku}"),
+        occurred_at=occurred_at,
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        sku=sku,
+        quantity=quantity,
+        resource_id=resource_id,
+        api_key_id=api_key_id,
+        user_id=user_id,
+    )
+
+
+def make_reservation(
+    project: Project,
+    amount_nano: int = NANO_PER_USD,
+    *,
+    holder: str | None = None,
+    now: datetime = NOW,
+    expires_at: datetime | None = None,
+) -> Reservation:
+    """A reservation held for ten minutes."""
+    return reserve(
+        organization_id=project.organization_id,
+        project_id=project.pk,
+        purpose=Reservation.Purpose.GATEWAY_LEASE,
+        holder=holder or f"holder-{next(_numbers)}",
+        amount_nano=amount_nano,
+        now=now,
+        expires_at=expires_at or now + timedelta(minutes=10),
+    )

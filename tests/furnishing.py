@@ -1,0 +1,118 @@
+"""An organization in which everything has happened, for the pages that show it.
+
+An app whose objects look different in different states adds them here, by the word that tests/policy.py uses:
+every page of such an object is looked at in each of them.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from accounts.models import ApiKey, Organization, Role
+from accounts.services.api_keys import revoke_key
+from billing.services.usage import record_usage
+from catalog.models import LeaseClass, ServedModel
+from compute.models import Instance, InstanceEvent
+from compute.reconcile import FINAL, State, Want
+from compute.services.launching import launch_instances
+from inference.models import Receipt
+from inference.selectors import PAGE_SIZE
+from tests.factories.accounts import make_key, make_membership, make_project
+from tests.factories.billing import make_record
+from tests.factories.compute import make_pool, make_request, make_ssh_key
+from tests.factories.inference import make_receipt
+
+# As long as a name may be, without a place to break.
+LONG_NAME = "a-name-that-somebody-took-the-whole-width-of-the-field-for"
+KEY_STATES = ["active", "expired", "revoked"]
+# Word -> the states in which there is one in a furnished organization.
+STATES: dict[str, list[str]] = {
+    "key": KEY_STATES,
+    "instance": [state.value for state in State],
+    "receipt": [status.value for status in Receipt.Status],
+}
+
+
+def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, str]]:
+    """Fill an organization with one of everything in every state; return word -> state -> its name in the URL."""
+    make_project(organization, LONG_NAME)
+    for role in Role:
+        make_membership(organization, role=role)
+    make_ssh_key(organization, LONG_NAME)
+    objects = {
+        "key": _keys(organization, now),
+        "instance": _instances(organization, now),
+        "receipt": _receipts(organization, now),
+    }
+    _usage(organization, now)
+    return objects
+
+
+def _keys(organization: Organization, now: datetime) -> dict[str, str]:
+    project = organization.projects.in_order()[0]
+    made = {state: make_key(project, now=now - timedelta(days=1)).api_key for state in KEY_STATES}
+    revoke_key(api_key=made["revoked"], now=now)
+    ApiKey.objects.filter(pk=made["expired"].pk).update(expires_at=now - timedelta(hours=1))
+    ApiKey.objects.filter(pk=made["active"].pk).update(last_used_at=now, name=f"key-{LONG_NAME}")
+    return {state: key.public_id for state, key in made.items()}
+
+
+def _instances(organization: Organization, now: datetime) -> dict[str, str]:
+    project = organization.projects.in_order()[0]
+    pool = make_pool(total_units=100)
+    made = {}
+    for number, state in enumerate(State):
+        request = make_request(project, pool=pool, name=LONG_NAME if state == State.ACTIVE else f"train-{number}")
+        instance = launch_instances(request=request, now=now - timedelta(minutes=3)).instances[0]
+        fields: dict[str, object] = {"state": state.value, "state_since": now - timedelta(minutes=1)}
+        if state in FINAL:
+            fields |= {"want": Want.TERMINATED.value, "ended_at": now}
+        elif state not in (State.QUEUED, State.PROVISIONING, State.BOOTING):
+            fields |= {"host": "198.51.100.7", "port": 2222, "usable_at": now - timedelta(minutes=2)}
+        if state in (State.STOPPING, State.STOPPED):
+            fields["want"] = Want.STOPPED.value
+        if state == State.TERMINATING:
+            fields["want"] = Want.TERMINATED.value
+        if state == State.FAILED:
+            fields["failure_reason"] = "The machine did not answer within ten minutes."
+        Instance.objects.filter(pk=instance.pk).update(**fields)
+        InstanceEvent.objects.create(
+            organization=organization, instance=instance, at=now, state=state.value, text=f"It is {state.value}."
+        )
+        made[state.value] = instance.public_id
+    return made
+
+
+def _receipts(organization: Organization, now: datetime) -> dict[str, str]:
+    key = ApiKey.objects.filter(organization=organization).first()
+    made = {}
+    for number, status in enumerate(Receipt.Status):
+        free = status in (Receipt.Status.EMPTY, Receipt.Status.FAILED)
+        cost = Decimal(0) if free else Decimal("0.0011")
+        at = now - timedelta(minutes=number + 1)
+        receipt = make_receipt(organization, requested_at=at, status=status, cost_usd=cost, api_key=key)
+        made[status.value] = receipt.request_id
+    for number in range(PAGE_SIZE):
+        make_receipt(organization, requested_at=now - timedelta(hours=number + 1), is_stream=True, first_token_ms=87)
+    return made
+
+
+def _usage(organization: Organization, now: datetime) -> None:
+    """Three weeks of tokens and machine time, in two projects."""
+    model = ServedModel.objects.order_by("pk")[0]
+    instance_type = Instance.objects.filter(organization=organization)[0].instance_type
+    key = ApiKey.objects.filter(organization=organization).first()
+    skus = [model.sku(ServedModel.TokenKind.INPUT), model.sku(ServedModel.TokenKind.OUTPUT)]
+    skus.append(instance_type.sku(LeaseClass.ON_DEMAND))
+    projects = list(organization.projects.in_order())
+    records = [
+        make_record(
+            projects[number % len(projects)],
+            1_000 + 37 * number,
+            sku=skus[number % len(skus)],
+            occurred_at=now - timedelta(hours=11 * number),
+            resource_id=f"resource-{number % 5}",
+            api_key_id=key.pk if key else None,
+        )
+        for number in range(45)
+    ]
+    record_usage(records, reservation_id=None, now=now)

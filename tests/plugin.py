@@ -1,0 +1,46 @@
+"""Loaded before everything else (`-p tests.plugin`): services and their addresses, before settings are read."""
+
+import os
+
+# A worker inherits the controlling process's test settings, VAR_DIR among them; services and secrets are where
+# that process found them.
+if "PYTEST_XDIST_WORKER" in os.environ and os.environ.pop("VAR_DIR", "") and "OUTER_VAR_DIR" in os.environ:
+    os.environ["VAR_DIR"] = os.environ["OUTER_VAR_DIR"]
+
+import pytest
+
+import dev.testing
+from dev.services import FAST, Postgres, Valkey
+
+
+def _attach() -> tuple[Postgres, Valkey]:
+    """Return the services that the controlling process started, for an xdist worker."""
+    postgres, valkey = (
+        Postgres(dev.testing.FOLDER / "postgres", FAST),
+        Valkey(dev.testing.FOLDER / "valkey"),
+    )
+    postgres.port = int((postgres.folder / "port").read_text())
+    valkey.port = int((valkey.folder / "port").read_text())
+    return postgres, valkey
+
+
+def _provide_environment() -> tuple[Postgres, Valkey]:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    services = _attach() if worker else dev.testing.start()
+    number = int(worker.removeprefix("gw")) if worker else 14
+    database = f"test_{worker or 'main'}"
+    dev.testing.clone_template(services[0], database)
+    if not worker and "VAR_DIR" in os.environ:
+        os.environ["OUTER_VAR_DIR"] = os.environ["VAR_DIR"]
+    os.environ.update(dev.testing.environment(*services, database, number))
+    return services
+
+
+SERVICES = _provide_environment()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        postgres, valkey = SERVICES
+        valkey.stop()
+        postgres.stop()

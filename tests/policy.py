@@ -1,0 +1,148 @@
+"""Who may reach which route: one line each. A route without a line fails tests/test_tenancy.py.
+
+A page of an organization names its permission, a view of /api/v1 its scope (None: any key), and both say which
+object of tests/world.py fills each part of the address.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from accounts.models import Permission, Scope
+
+
+class Audience(Enum):
+    """Who else there is, where no organization is in the address."""
+
+    ANYBODY = "anybody"
+    VISITOR = "people who have not signed in; others are sent on"
+    SIGNED_IN = "people who have signed in"
+    STAFF = "staff"
+    KEY = "any API key"
+    OPERATOR = "an operator key"
+    SIGNED = "a provider whose signature is checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    who: Permission | Scope | Audience
+    # Part of the address -> word of OBJECTS, PERSONAL_OBJECTS or PUBLIC_OBJECTS.
+    objects: dict[str, str] = field(default_factory=dict)
+
+
+def of(who: Permission | Scope | Audience, **objects: str) -> Rule:
+    return Rule(who, objects)
+
+
+ANYBODY = of(Audience.ANYBODY)
+VISITOR = of(Audience.VISITOR)
+SIGNED_IN = of(Audience.SIGNED_IN)
+
+POLICY: dict[str, Rule] = {
+    "home": ANYBODY,
+    "healthz": ANYBODY,
+    "readyz": ANYBODY,
+    "robots-txt": ANYBODY,
+    "security-txt": ANYBODY,
+    "component-gallery": ANYBODY,  # development only
+    "dev-mail": ANYBODY,  # development only
+    "dev-mail-file": of(Audience.ANYBODY, file="mail"),  # development only
+    # --- django-allauth ---
+    "account_login": VISITOR,
+    "account_logout": ANYBODY,
+    "account_inactive": ANYBODY,
+    "account_signup": VISITOR,
+    "account_signup_by_passkey": VISITOR,
+    "account_request_login_code": VISITOR,
+    "account_confirm_login_code": VISITOR,
+    "account_email_verification_sent": ANYBODY,  # new addresses are confirmed there too
+    "account_reset_password": ANYBODY,
+    "account_confirm_password_reset_code": ANYBODY,
+    "account_complete_password_reset": ANYBODY,
+    "account_password_reset_completed": ANYBODY,
+    "account_reauthenticate": SIGNED_IN,
+    "account_email": SIGNED_IN,
+    "account_change_password": SIGNED_IN,
+    "account_set_password": SIGNED_IN,
+    "mfa_index": SIGNED_IN,
+    "mfa_authenticate": VISITOR,
+    "mfa_reauthenticate": SIGNED_IN,
+    "mfa_activate_totp": SIGNED_IN,
+    "mfa_deactivate_totp": SIGNED_IN,
+    "mfa_view_recovery_codes": SIGNED_IN,
+    "mfa_generate_recovery_codes": SIGNED_IN,
+    "mfa_download_recovery_codes": SIGNED_IN,
+    "mfa_list_webauthn": SIGNED_IN,
+    "mfa_add_webauthn": SIGNED_IN,
+    "mfa_reauthenticate_webauthn": SIGNED_IN,
+    "mfa_remove_webauthn": of(Audience.SIGNED_IN, pk="passkey"),
+    "mfa_edit_webauthn": of(Audience.SIGNED_IN, pk="passkey"),
+    "mfa_login_webauthn": VISITOR,
+    "mfa_signup_webauthn": VISITOR,
+    "usersessions_list": SIGNED_IN,
+    # --- accounts ---
+    "accounts:welcome": SIGNED_IN,
+    "accounts:reauthenticate-by-code": SIGNED_IN,
+    "accounts:organization-list": SIGNED_IN,
+    "accounts:organization-settings": of(Permission.MANAGE_ORGANIZATION),
+    "accounts:member-list": of(Permission.VIEW),
+    "accounts:project-list": of(Permission.VIEW),
+    "accounts:project-create": of(Permission.MANAGE_PROJECTS),
+    "accounts:project-rename": of(Permission.MANAGE_PROJECTS, public_id="project"),
+    "accounts:key-list": of(Permission.VIEW),
+    "accounts:key-create": of(Permission.MANAGE_KEYS),
+    "accounts:key-detail": of(Permission.VIEW, public_id="key"),
+    "accounts:key-revoke": of(Permission.MANAGE_KEYS, public_id="key"),
+    "accounts:api-project-list": of(Audience.KEY),
+    "accounts:api-key-list": of(Scope.KEYS_WRITE),
+    "accounts:api-key-detail": of(Scope.KEYS_WRITE, public_id="key"),
+    # --- inference ---
+    "inference:receipt-list": of(Permission.VIEW),
+    "inference:receipt-detail": of(Permission.VIEW, request_id="receipt"),
+    "inference:api-receipt-detail": of(Scope.USAGE_READ, request_id="receipt"),
+    # --- catalog: the price list is public ---
+    "catalog:model-list": ANYBODY,
+    "catalog:model-detail": of(Audience.ANYBODY, name="model"),
+    "catalog:pricing": ANYBODY,
+    "catalog:llms-txt": ANYBODY,
+    "catalog:api-model-list": ANYBODY,
+    "catalog:api-model-detail": ANYBODY,
+    "catalog:api-price-list": ANYBODY,
+    # --- billing ---
+    "billing:spend": of(Permission.VIEW_SPEND),
+    "billing:usage-csv": of(Permission.VIEW_SPEND),
+    "billing:usage-jsonl": of(Permission.VIEW_SPEND),
+    "billing:api-key": of(Audience.KEY),
+    "billing:api-usage": of(Scope.USAGE_READ),
+    "billing:api-spend": of(Scope.BILLING_READ),
+    "billing:api-cap-list": of(Scope.BILLING_READ),
+    # --- portal: the first pages of an organization ---
+    "overview": of(Permission.VIEW),
+    "quickstart": of(Permission.USE_MODELS),
+    "quickstart-key": of(Permission.MANAGE_KEYS),
+    "quickstart-run": of(Permission.USE_MODELS),
+    # --- compute ---
+    "compute:instance-type-list": ANYBODY,
+    "compute:instance-type-detail": of(Audience.ANYBODY, name="instance_type"),
+    "compute:instance-list": of(Permission.VIEW),
+    "compute:instance-status": of(Permission.VIEW),
+    "compute:instance-launch": of(Permission.MANAGE_INSTANCES),
+    "compute:instance-detail": of(Permission.VIEW, public_id="instance"),
+    "compute:instance-stop": of(Permission.MANAGE_INSTANCES, public_id="instance"),
+    "compute:instance-start": of(Permission.MANAGE_INSTANCES, public_id="instance"),
+    "compute:instance-restart": of(Permission.MANAGE_INSTANCES, public_id="instance"),
+    "compute:instance-terminate": of(Permission.MANAGE_INSTANCES, public_id="instance"),
+    "compute:api-instance-type-list": of(Scope.INSTANCES_READ),
+    "compute:api-launch": of(Scope.INSTANCES_WRITE),
+    "compute:api-terminate": of(Scope.INSTANCES_WRITE),
+    "compute:api-restart": of(Scope.INSTANCES_WRITE),
+    "compute:api-instance-list": of(Scope.INSTANCES_READ),
+    "compute:api-instance-detail": of(Scope.INSTANCES_READ, public_id="instance"),
+    "compute:api-ssh-key-list": of(Scope.INSTANCES_WRITE),
+    "compute:api-ssh-key-detail": of(Scope.INSTANCES_WRITE, public_id="ssh_key"),
+    "compute:api-image-list": of(Scope.INSTANCES_READ),
+    "compute:ssh-key-list": of(Permission.VIEW),
+    "compute:ssh-key-create": of(Permission.MANAGE_INSTANCES),
+    "compute:ssh-key-delete": of(Permission.MANAGE_INSTANCES, public_id="ssh_key"),
+}
+# Whole families by the start of their names.
+FAMILIES: dict[str, Rule] = {"admin:": of(Audience.STAFF)}

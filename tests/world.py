@@ -1,0 +1,161 @@
+"""Two organizations with one of everything, and everybody who may come along: what the sweeps walk through.
+
+An app adds its objects to OBJECTS, by the word that tests/policy.py uses for them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+
+from accounts.models import Organization, Role, Scope, User
+from accounts.services.api_keys import issue_key
+from catalog.models import InstanceType, ServedModel
+from portal.lib.key_format import KeyKind
+from tests.factories.accounts import make_membership, make_organization, make_user
+from tests.factories.compute import make_instance, make_ssh_key
+from tests.factories.inference import make_receipt
+
+NOW = datetime.now(UTC)
+
+
+def _api_key(organization: Organization) -> str:
+    project = organization.projects.get()
+    issued = issue_key(project=project, name="swept", scopes=[Scope.INFERENCE], created_by=None, now=NOW)
+    return issued.api_key.public_id
+
+
+def _project(organization: Organization) -> str:
+    return organization.projects.get().public_id
+
+
+def _instance(organization: Organization) -> str:
+    return make_instance(NOW, organization.projects.get()).public_id
+
+
+def _ssh_key(organization: Organization) -> str:
+    return make_ssh_key(organization).public_id
+
+
+def _receipt(organization: Organization) -> str:
+    return make_receipt(organization).request_id
+
+
+# Word -> makes the object in an organization that has one project, and returns what the URL calls it.
+OBJECTS: dict[str, Callable[[Organization], str]] = {
+    "key": _api_key,
+    "project": _project,
+    "instance": _instance,
+    "ssh_key": _ssh_key,
+    "receipt": _receipt,
+}
+
+
+def _passkey(user: User) -> str:
+    passkey = Authenticator.objects.create(user=user, type=Authenticator.Type.WEBAUTHN, data={"name": "swept"})
+    return str(passkey.pk)
+
+
+# The same for what belongs to a person.
+PERSONAL_OBJECTS: dict[str, Callable[[User], str]] = {"passkey": _passkey}
+
+
+def _served_model() -> str:
+    return ServedModel.objects.order_by("pk")[0].name
+
+
+def _instance_type() -> str:
+    return InstanceType.objects.order_by("pk")[0].name
+
+
+def _mail() -> str:
+    folder: Path = settings.MAIL_DIR
+    folder.mkdir(parents=True, exist_ok=True)
+    letter = b"Subject: Welcome\nTo: ada@example.com\nDate: Sun, 22 Nov 2026 12:00:00 +0000\n\nYour code is 123456.\n"
+    (folder / "swept.log").write_bytes(letter)
+    return "swept.log"
+
+
+# And for what belongs to nobody: the price list, and the mail of a development portal.
+PUBLIC_OBJECTS: dict[str, Callable[[], str]] = {
+    "model": _served_model,
+    "instance_type": _instance_type,
+    "mail": _mail,
+}
+
+# What no object is called, by the converter of the URL.
+MISSING = {"str": "missing_00000000000000000000", "slug": "missing-thing", "int": "2147483647"}
+
+
+@dataclass
+class World:
+    """`ours` is what the tests attack, `theirs` is where the attacker comes from."""
+
+    ours: Organization
+    theirs: Organization
+    members: dict[Role, User]
+    stranger: User
+    objects: dict[str, str]
+    foreign_objects: dict[str, str]
+    _clients: dict[int, Client] = field(default_factory=dict)
+
+    def client(self, user: User | None, *, enforce_csrf: bool = False) -> Client:
+        client = Client(enforce_csrf_checks=enforce_csrf, raise_request_exception=False)
+        if user is not None:
+            client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+            session = client.session
+            session["signed_in_at"] = datetime.now(UTC).timestamp()
+            session.save()
+        return client
+
+    def secret(self, organization: Organization, *scopes: Scope) -> str:
+        """Return a fresh key of the organization with these scopes."""
+        kind = KeyKind.MANAGEMENT if Scope.KEYS_WRITE in scopes else KeyKind.LIVE
+        project = organization.projects.get()
+        return issue_key(project=project, name="sweep", scopes=scopes, created_by=None, now=NOW, kind=kind).secret
+
+    @cached_property
+    def tenant_tables(self) -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT table_name FROM information_schema.columns JOIN information_schema.tables USING (table_name)
+                WHERE column_name = 'organization_id' AND table_type = 'BASE TABLE' AND tables.table_schema = 'public'
+                ORDER BY 1
+                """
+            )
+            return [name for (name,) in cursor.fetchall()]
+
+    def checksum(self, organization: Organization) -> dict[str, str]:
+        """Return a digest of each table's rows of the organization, but for when a key was last used."""
+        digests = {}
+        tables = [*((table, "organization_id") for table in self.tenant_tables), ("accounts_organization", "id")]
+        with connection.cursor() as cursor:
+            for table, column in tables:
+                cursor.execute(
+                    f"SELECT md5(string_agg(row, '|' ORDER BY row)) FROM (SELECT (to_jsonb(t) - 'last_used_at')::text"
+                    f" AS row FROM {table} t WHERE {column} = %s) rows",
+                    [organization.pk],
+                )
+                digests[table] = cursor.fetchone()[0]
+        return digests
+
+
+def make_world() -> World:
+    ours, theirs = make_organization("Ours"), make_organization("Theirs")
+    members = {role: make_membership(ours, role=role).user for role in Role}
+    stranger = make_membership(theirs, make_user("stranger@example.com")).user
+    return World(
+        ours=ours,
+        theirs=theirs,
+        members=members,
+        stranger=stranger,
+        objects={name: make(ours) for name, make in OBJECTS.items()},
+        foreign_objects={name: make(theirs) for name, make in OBJECTS.items()},
+    )
