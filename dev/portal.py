@@ -1,5 +1,6 @@
 """A whole portal on this machine: services, database, processes. `make up` and the journey tests run this."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -8,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +37,6 @@ class Portal:
     postgres: Postgres = field(default_factory=lambda: Postgres(RUN / "postgres"))
     valkey: Valkey = field(default_factory=lambda: Valkey(RUN / "valkey"))
     environment: dict[str, str] = field(default_factory=dict)
-    collected: tuple[Path, str] = field(init=False)
 
     @property
     def url(self) -> str:
@@ -56,12 +57,8 @@ class Portal:
         )
         self.environment["DJANGO_SETTINGS_MODULE"] = "portal.settings"
         self.say("static files, migrations, price list, demonstration data")
-        static = self._collect_static()
-        self._manage("prepare_development", "--demo-file", str(VAR / "demo.json"))
-        if static is not None:
-            self._finish(static)
-            # Only now: a start that is cut short collects again.
-            self.collected[0].write_text(self.collected[1])
+        with self._static_files():
+            self._manage("prepare_development", "--demo-file", str(VAR / "demo.json"))
         self.say("web and gateway, worker, beat, demonstration models")
         self._start_processes(upstream_port)
         self._wait_until_ready()
@@ -110,20 +107,28 @@ class Portal:
         if process.returncode != 0:
             raise DidNotStart(f"{process.args!r} failed:\n{output}")
 
-    def _collect_static(self) -> subprocess.Popen[str] | None:
-        """Start collecting unless nothing changed since the last time."""
+    @contextmanager
+    def _static_files(self) -> Iterator[None]:
+        """Collect static files beside what the block does, unless nothing changed since the last time.
+
+        Portals that share a folder (STATIC_ROOT) take turns: collecting empties it first.
+        """
         folder = Path(self.environment.get("STATIC_ROOT", str(VAR / "static")))
+        folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside the folder, which collecting empties.
-        stamp, digest = folder.with_suffix(".stamp"), hashlib.sha256((ROOT / "requirements.lock").read_bytes())
-        for file in sorted((ROOT / "static").rglob("*")):
-            if file.is_file():
-                digest.update(str(file).encode() + file.read_bytes())
-        if stamp.exists() and stamp.read_text() == digest.hexdigest() and folder.exists():
-            return None
-        stamp.unlink(missing_ok=True)
-        process = self._manage_in_background("collectstatic", "--no-input", "--clear", "--verbosity", "0")
-        self.collected = (stamp, digest.hexdigest())
-        return process
+        stamp, digest = folder.with_suffix(".stamp"), _static_digest()
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if stamp.exists() and stamp.read_text() == digest and folder.exists():
+                collecting = None
+            else:
+                stamp.unlink(missing_ok=True)
+                collecting = self._manage_in_background("collectstatic", "--no-input", "--clear", "--verbosity", "0")
+            yield
+            if collecting is not None:
+                self._finish(collecting)
+                # Only now: a start that is cut short collects again.
+                stamp.write_text(digest)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -146,6 +151,14 @@ class Portal:
         if self.environment:
             command = [sys.executable, "-m", "compute.backends.local_cleanup", str(VAR / "instances")]
             subprocess.run(command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
+
+
+def _static_digest() -> str:
+    digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes())
+    for file in sorted((ROOT / "static").rglob("*")):
+        if file.is_file():
+            digest.update(str(file).encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def demo() -> dict[str, object]:

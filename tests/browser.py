@@ -90,7 +90,7 @@ class PortalBrowser:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda message: self._listen(message.type, message.text))
         page.goto(path if "://" in path else ORIGIN + path)
-        page.locator("html:not([data-redirected])").wait_for(state="attached")
+        follow_redirects(page)
         return page
 
     def _listen(self, kind: str, text: str) -> None:
@@ -178,6 +178,11 @@ def answer(route: Route, request: Request) -> None:
         return
     body = response.getvalue()
     route.fulfill(status=response.status_code, headers=fulfilled, body=body)
+
+
+def follow_redirects(page: Page) -> None:
+    """Wait until the page is one of the portal's own and not what `answer` gives instead of a redirect."""
+    page.locator("html:not([data-redirected])").wait_for(state="attached")
 
 
 @cache

@@ -7,6 +7,7 @@ empty organization narrow; `make prove` at four widths in both themes.
 
 import os
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from django.test import Client
 from playwright.sync_api import Browser, Page, Response
 
 from accounts.models import Role
-from tests.browser import ORIGIN, Theme, answer, assert_sound
+from tests.browser import ORIGIN, Theme, answer, assert_sound, follow_redirects
 from tests.documents import Document, PostForm, wrongs
 from tests.support import undone
 from tests.visits import Scene, Visit, make_scene, signed_in, visitor, visits
@@ -78,6 +79,7 @@ class Window:
             [{"name": name, "value": morsel.value, "url": ORIGIN} for name, morsel in client.cookies.items()]
         )
         self.page.goto(ORIGIN + address)
+        follow_redirects(self.page)
 
     def look(self, views: list[tuple[int, Theme]]) -> None:
         """Fail with what axe finds, what sticks out, and what the console said."""
@@ -127,10 +129,13 @@ def refused_forms(client: Client, address: str, document: Document) -> list[tupl
     """Return the page's forms that come back when they are sent empty, with what comes back."""
     refused = []
     for form in document.post_forms():
+        cookies = copy(client.cookies)
         with undone():
             response = client.post(form.target(address), form.data)
             if is_refusal(response):
                 refused.append((form, Document(response.content.decode())))
+        # What signed them out is undone, so they still hold the session's cookie.
+        client.cookies = cookies
     return refused
 
 
