@@ -1,5 +1,7 @@
 """Jobs of compute. All work across organizations, as the platform: they look at machines, not at people's requests."""
 
+from datetime import timedelta
+
 import structlog
 from celery import shared_task
 from django.conf import settings
@@ -8,19 +10,27 @@ from django.utils import timezone
 from compute.backends import TryAgain, load_backend
 from compute.models import Pool
 from compute.services.instances import expire_instances
-from compute.services.reconciliation import enqueue_due_instances, reconcile_instance, sweep_engine
+from compute.services.reconciliation import WHILE_WAITING, enqueue_due_instances, reconcile_instance, sweep_engine
+from portal.lib.jobs import enqueue
 from portal.lib.tasks import PortalTask
 
 log = structlog.get_logger(__name__)
 
-# Launch, wait, confirm: more steps than this in a row mean that something waits, and the sweep comes by.
+# Launch, look, confirm: more steps than this in a row mean that something is odd, and the sweep comes by.
 STEPS_AT_ONCE = 6
 
 
 @shared_task(name="compute.reconcile_instance", base=PortalTask, platform=True)
 def reconcile(*, instance_id: int, **_future: object) -> None:
     for _ in range(STEPS_AT_ONCE):
-        if not reconcile_instance(instance_id=instance_id, clock=timezone.now):
+        next_look = reconcile_instance(instance_id=instance_id, clock=timezone.now)
+        if next_look is None:
+            return
+        wait = next_look - timezone.now()
+        if wait > WHILE_WAITING:
+            return
+        if wait > timedelta(0):
+            enqueue("compute.reconcile_instance", after=wait, instance_id=instance_id)
             return
 
 

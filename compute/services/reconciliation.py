@@ -37,7 +37,9 @@ type Clock = Callable[[], datetime]
 
 # Longer than a task may run, so that a claim never outlives its holder's right to write.
 CLAIM = timedelta(seconds=90)
-# How soon to look again; the sweep comes every few seconds, so that these are lower bounds.
+# How soon to look again. While the engine is at work the first looks come quickly and the later ones less so, so that
+# a machine that is ready is seen to be ready and one that takes minutes costs little.
+SOONEST = timedelta(milliseconds=250)
 WHILE_WAITING = timedelta(seconds=2)
 WHILE_UNHEALTHY = timedelta(seconds=10)
 WHILE_ACTIVE = timedelta(seconds=20)
@@ -59,21 +61,21 @@ class Outcome:
     probed_to: datetime
 
 
-def reconcile_instance(*, instance_id: int, clock: Clock) -> bool:
-    """Take one idempotent step for an instance; return whether another may be taken at once.
+def reconcile_instance(*, instance_id: int, clock: Clock) -> datetime | None:
+    """Take one idempotent step for an instance; return when the next one is due, None when the row is at rest.
 
-    Does nothing when the instance is not due or another reconciler has it. For the platform role, and never
-    inside a transaction.
+    Does nothing and returns None when the instance is not due or another reconciler has it. For the platform role,
+    and never inside a transaction.
     """
     instance = _claim(instance_id, clock())
     if instance is None:
-        return False
+        return None
     crashpoint("reconcile_after_claim")
     outcome = _take_step(instance, clock)
     crashpoint("reconcile_before_write")
-    is_due = _write(instance, outcome, clock())
+    next_look = _write(instance, outcome, clock())
     crashpoint("reconcile_after_write")
-    return is_due
+    return next_look
 
 
 def enqueue_due_instances(*, now: datetime) -> int:
@@ -171,17 +173,17 @@ def _after_refusal(instance: Instance, step: Step, error: Refused) -> Step:
 
 
 @transaction.atomic
-def _write(claimed: Instance, outcome: Outcome, now: datetime) -> bool:
-    """Write what came of a step, unless the row has moved on; return whether the next look is due at once."""
+def _write(claimed: Instance, outcome: Outcome, now: datetime) -> datetime | None:
+    """Write what came of a step, unless the row has moved on; return when the next look is due."""
     instance = Instance.objects.select_for_update().get(pk=claimed.pk)
     if instance.lease_until != claimed.lease_until:
-        return False
+        return None
     instance.lease_until = None
     if instance.generation == claimed.generation:
         _apply(instance, outcome, now)
         instance.next_check_at = _next_look(instance, outcome.step, now)
     instance.save()
-    return instance.next_check_at is not None and instance.next_check_at <= now
+    return instance.next_check_at
 
 
 def _apply(instance: Instance, outcome: Outcome, now: datetime) -> None:
@@ -234,7 +236,8 @@ def _next_look(instance: Instance, step: Step, now: datetime) -> datetime | None
         return now + WHILE_ACTIVE
     if state is State.UNHEALTHY:
         return now + WHILE_UNHEALTHY
-    return now + WHILE_WAITING if step.action is Action.NOTHING and step.billing is not Billing.RUN else now
+    is_waiting = step.action is Action.NOTHING and step.billing is not Billing.RUN
+    return now + min(WHILE_WAITING, max(SOONEST, (now - instance.state_since) / 2)) if is_waiting else now
 
 
 def _sentence(state: State) -> str:

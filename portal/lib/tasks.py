@@ -1,5 +1,6 @@
 """The base of every Celery task: tasks of one organization run inside its row-level security."""
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -44,12 +45,12 @@ class PortalTask(Task):  # type: ignore[type-arg]  # celery's Task is not generi
         finally:
             remember_organization(None)
 
-    def enqueue_on_commit(self, kwargs: dict[str, Any], organization_id: int | None) -> None:
+    def enqueue_on_commit(self, kwargs: dict[str, Any], organization_id: int | None, after: timedelta) -> None:
         headers = {} if organization_id is None else {ORGANIZATION_HEADER: str(organization_id)}
 
         def send() -> None:
             try:
-                self.apply_async(kwargs=kwargs, headers=headers, retry=False)
+                self.apply_async(kwargs=kwargs, headers=headers, countdown=after.total_seconds() or None, retry=False)
             except OperationalError:
                 log.warning("jobs.broker_unreachable", task=self.name)
 

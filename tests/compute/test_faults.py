@@ -269,7 +269,7 @@ def test_launches_once_for_twenty_requests_with_one_key(workshop):
 def test_reconciles_as_the_platform_and_never_twice_at_once(workshop):
     instance = workshop.launch()
 
-    def step(_: int) -> bool:
+    def step(_: int) -> datetime | None:
         with as_platform():
             return reconcile_instance(instance_id=instance.pk, clock=lambda: datetime.now(UTC))
 

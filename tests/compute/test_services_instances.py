@@ -42,7 +42,8 @@ def seconds(count: float) -> timedelta:
 def reconcile(instance: Instance, now: datetime) -> Instance:
     """Take steps at `now` until there is nothing more to do at once."""
     for _ in range(6):
-        if not reconciliation.reconcile_instance(instance_id=instance.pk, clock=lambda: now):
+        next_look = reconciliation.reconcile_instance(instance_id=instance.pk, clock=lambda: now)
+        if next_look is None or next_look > now:
             break
     instance.refresh_from_db()
     return instance
@@ -400,7 +401,7 @@ def test_writes_nothing_for_a_row_that_has_moved_on(double):
         moment == "after launch" and terminate_instance(instance=Instance.objects.get(pk=instance.pk), now=NOW)
     )
 
-    assert reconciliation.reconcile_instance(instance_id=instance.pk, clock=lambda: NOW)
+    assert reconciliation.reconcile_instance(instance_id=instance.pk, clock=lambda: NOW) == NOW
     instance.refresh_from_db()
     assert instance.state == State.TERMINATING
 
