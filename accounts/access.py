@@ -46,6 +46,8 @@ class OrganizationRequest(SignedInRequest):
     organization: Organization
     membership: Membership
     memberships: list[Membership]  # all of the person's, by name of the organization
+    # What is left to spend, in nano-dollars, where a view had to know it; the page's frame asks for it otherwise.
+    balance_nano: int
 
 
 type View[**P] = Callable[Concatenate[OrganizationRequest, P], HttpResponse]

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, Project, Scope, User
+from portal.lib.widgets import LongSelect
 
 KIND_SESSION_KEY = "organization_kind"
 
@@ -53,7 +54,7 @@ class KeyForm(forms.Form):
     name = forms.CharField(
         label=_("Name"), max_length=80, help_text=_("What will use it, for example “nightly evaluation”.")
     )
-    project = forms.ChoiceField(label=_("Project"))
+    project = forms.ChoiceField(label=_("Project"), widget=LongSelect)
     scopes = forms.MultipleChoiceField(
         label=_("What it may do"),
         choices=Scope.choices,

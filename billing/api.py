@@ -87,7 +87,10 @@ class SpendRow:
 
 @dataclass(frozen=True, slots=True)
 class GroupAmount:
+    """id: public id of the project, key or member, or the resource's or product's own name; empty for nobody."""
+
     day: datetime
+    id: str
     name: str
     amount: str
 
@@ -213,11 +216,10 @@ def _groups(
 ) -> list[GroupAmount]:
     if group_by is None:
         return []
-    by_day = selectors.amounts_by_day(organization, span, Grouping(group_by), lines)
+    amounts = selectors.amounts_by_day(organization, span, Grouping(group_by), lines)
     return [
-        GroupAmount(day, name, decimal_string(amount_nano))
-        for day, amounts in sorted(by_day.items())
-        for name, amount_nano in sorted(amounts.items())
+        GroupAmount(day, named.public_id, named.name, decimal_string(amount_nano))
+        for day, named, amount_nano in amounts
     ]
 
 

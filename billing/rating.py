@@ -6,6 +6,7 @@ Definitions and worked numbers: docs/algorithms/rating.md and docs/algorithms/ca
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 from portal.lib.money import round_bucket
@@ -53,26 +54,14 @@ def amount_of(quantity: int, price: UnitPrice) -> int:
     return round_bucket(quantity, price.price_nano, price.unit_size)
 
 
-def explain(amount_nano: int, quantities: Sequence[int]) -> list[int]:
-    """Spread an amount over the quantities that caused it, in nano-dollars; the parts sum to the amount.
+def explain(before: int, quantities: Sequence[int], price: UnitPrice) -> list[int]:
+    """Return what each quantity that joins a bucket adds to its amount, in nano-dollars, in their order.
 
-    Each part is its exact share rounded down, and what is then missing goes one by one to the largest
-    remainders, the earlier part first. Quantities that sum to nothing explain nothing: all parts are zero but
-    the first, which takes the amount.
+    before: the bucket's quantity until then. Each part is the difference of two amounts of the whole bucket, so
+    that the parts sum to the change of the bucket's amount and each is within a nano-dollar of its own price.
     """
-    if not quantities:
-        return []
-    total = sum(quantities)
-    if total == 0:
-        return [amount_nano, *[0] * (len(quantities) - 1)]
-    exact = [divmod(amount_nano * quantity, total) for quantity in quantities]
-    parts = [whole for whole, _ in exact]
-    missing = amount_nano - sum(parts)
-    # A remainder has the sign of the total, so its size is what counts.
-    by_remainder = sorted(range(len(parts)), key=lambda i: (-abs(exact[i][1]), i))
-    for i in by_remainder[:missing]:
-        parts[i] += 1
-    return parts
+    amounts = [amount_of(quantity, price) for quantity in accumulate(quantities, initial=before)]
+    return [after - until_then for until_then, after in pairwise(amounts)]
 
 
 @dataclass(frozen=True, slots=True)

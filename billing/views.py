@@ -26,12 +26,14 @@ def spend(request: OrganizationRequest) -> HttpResponse:
     is_valid = form.is_valid()
     now = timezone.now()
     chosen = form.chosen_range()
+    budget = selectors.budget_of(request.organization)
+    request.balance_nano = budget.remaining_nano
     return render(
         request,
         page_or_partial(request, "billing/spend.html", "spend"),
         {
             "form": form,
-            "view": selectors.spend_view(request.organization, chosen, form.chosen_grouping(), now),
+            "view": selectors.spend_view(request.organization, budget, chosen, form.chosen_grouping(), now),
             "range": chosen.value,
             "grouping": form.chosen_grouping(),
             "now": now,

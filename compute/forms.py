@@ -13,6 +13,7 @@ from compute.models import SshKey
 from compute.selectors.launch import Offer
 from compute.services.launching import LaunchRequest
 from portal.lib.public_ids import random_base62
+from portal.lib.widgets import LongSelect
 
 SOLD_HERE = (LeaseClass.ON_DEMAND, LeaseClass.SURPLUS)
 # What a fresh page proposes: an accelerator that holds a model of some use, for as long as the page proposes too.
@@ -52,7 +53,7 @@ class LaunchForm(forms.Form):
         help_text=_("The one line of your .pub file. It is saved under SSH keys."),
     )
     name = forms.CharField(label=_("Name"), max_length=63)
-    project = forms.ChoiceField(label=_("Project"))
+    project = forms.ChoiceField(label=_("Project"), widget=LongSelect)
     auto_stop = forms.ChoiceField(
         label=_("Ends by itself"),
         choices=[("after", _("After some hours")), ("at", _("At a date")), ("never", _("Never"))],
@@ -85,7 +86,8 @@ class LaunchForm(forms.Form):
         self.regions = dict(sorted({s.region: s.region_description for offer in offers for s in offer.stock}.items()))
         self.images = {image.name: image for image in Image.objects.filter(is_listed=True).order_by("-version", "name")}
         self.keys = {key.public_id: key for key in keys}
-        self.projects = {project.public_id: project for project in Project.objects.owned_by(organization).in_order()}
+        projects = Project.objects.owned_by(organization).in_order()
+        self.projects = dict(projects.values_list("public_id", "name"))
         self._offer_choices()
         if not self.keys:
             self._ask_for_first_key()
@@ -96,7 +98,7 @@ class LaunchForm(forms.Form):
             "region": [(name, self._words_of_region(name)) for name in self.regions],
             "image": [(name, image.description) for name, image in self.images.items()],
             "ssh_keys": [(public_id, f"{key.name} ({key.fingerprint})") for public_id, key in self.keys.items()],
-            "project": [(public_id, project.name) for public_id, project in self.projects.items()],
+            "project": list(self.projects.items()),
         }.items():
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)  # noqa: S101 - what the class body says, for the type checker
@@ -182,7 +184,7 @@ class LaunchForm(forms.Form):
         """Return the valid form as the service takes it."""
         values = self.cleaned_data
         return LaunchRequest(
-            project=self.projects[values["project"]],
+            project=Project.objects.owned_by(self.organization).get(public_id=values["project"]),
             instance_type=InstanceType.objects.get(name=values["instance_type"]),
             region=Region.objects.get(name=values["region"]),
             image=self.images[values["image"]],

@@ -1,7 +1,8 @@
 """Receipts as pages and the API show them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 from django.utils.formats import number_format
@@ -63,23 +64,39 @@ def receipt_page(organization: Organization, filters: ReceiptFilters, after: str
         "status": filters.status,
     }
     receipts = receipts.filter(start, **{field: value for field, value in wanted.items() if value})
-    found = list(receipts.with_names().newest_first()[: PAGE_SIZE + 1])
+    found = list(receipts.newest_first().values_list(*_ROW, named=True)[: PAGE_SIZE + 1])
     next_cursor = found[PAGE_SIZE - 1].request_id if len(found) > PAGE_SIZE else ""
     return ReceiptPage([_row_of(receipt) for receipt in found[:PAGE_SIZE]], next_cursor)
 
 
-def _row_of(receipt: Receipt) -> ReceiptRow:
+# What a line prints and no more: with its relations a receipt is sixty columns.
+_ROW = (
+    "request_id",
+    "requested_at",
+    "finished_at",
+    "served_model__name",
+    "api_key__name",
+    "user__email",
+    "status",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "cost_usd",
+)
+
+
+def _row_of(row: Any) -> ReceiptRow:  # a named tuple of _ROW, for which Django has no type
     return ReceiptRow(
-        request_id=receipt.request_id,
-        requested_at=receipt.requested_at,
-        model=receipt.served_model.name,
-        caller=caller_of(receipt),
-        status=receipt.status,
-        status_label=receipt.get_status_display(),
-        input_tokens=_count(receipt.input_tokens + receipt.cached_input_tokens),
-        output_tokens=_count(receipt.output_tokens),
-        cost=f"${usd_string(receipt.cost_usd)}",
-        duration=duration_words(receipt.duration_ms),
+        request_id=row.request_id,
+        requested_at=row.requested_at,
+        model=row.served_model__name,
+        caller=row.api_key__name or row.user__email or "",
+        status=row.status,
+        status_label=Receipt.Status(row.status).label,
+        input_tokens=_count(row.input_tokens + row.cached_input_tokens),
+        output_tokens=_count(row.output_tokens),
+        cost=f"${usd_string(row.cost_usd)}",
+        duration=duration_words((row.finished_at - row.requested_at) // timedelta(milliseconds=1)),
     )
 
 

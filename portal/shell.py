@@ -72,7 +72,8 @@ class Shell:
         """What the organization may still spend, in nano-dollars; None for readers who may not see it."""
         if self.membership is None or not self._in_transaction or not self.membership.may(Permission.VIEW_SPEND):
             return None
-        return budget_of(self.membership.organization).remaining_nano
+        known: int | None = getattr(self._request, "balance_nano", None)
+        return budget_of(self.membership.organization).remaining_nano if known is None else known
 
     @cached_property
     def home_address(self) -> str:

@@ -2,11 +2,12 @@
 
 from billing.models.cap import Reservation, SpendCap, WriteOff
 from billing.models.credit import CreditGrant
-from billing.models.usage import SpendByDay, UsageByHour, UsageByResource, UsageEvent
+from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
     "CreditGrant",
     "Reservation",
+    "SpendByCause",
     "SpendByDay",
     "SpendCap",
     "UsageByHour",

@@ -1,12 +1,13 @@
 """What was used: immutable events, the hourly buckets that are billed, and the daily sums that explain them.
 
-All three are written by one statement, in billing.services.usage. Definitions: docs/algorithms/metering.md.
+All of them are written by one statement, in billing.services.usage. Definitions: docs/algorithms/metering.md.
 """
 
 from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, Project
 from portal.lib.periods import Period
@@ -173,3 +174,38 @@ class UsageByResource(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sku} by {self.resource_id} on {self.day:%Y-%m-%d}"
+
+
+class SpendByCauseQuerySet(models.QuerySet["SpendByCause"]):
+    def owned_by(self, organization: Organization) -> SpendByCauseQuerySet:
+        return self.filter(organization=organization)
+
+    def within(self, period: Period) -> SpendByCauseQuerySet:
+        return self.filter(day__gte=period.start, day__lt=period.end)
+
+
+class SpendByCause(models.Model):
+    """What one project, API key, resource or member has cost on one UTC day, so that breakdowns need no sums of usage.
+
+    The causes of one kind add up to the day's buckets, to the nano-dollar: every change of a bucket is spread over
+    what caused it (docs/algorithms/rating.md). It explains amounts and is never billed itself.
+    """
+
+    class Cause(models.TextChoices):
+        PROJECT = "project", _("Project")
+        KEY = "key", _("API key")
+        RESOURCE = "resource", _("Model or instance")
+        MEMBER = "member", _("Member")
+
+    pk = models.CompositePrimaryKey("organization_id", "cause", "day", "cause_id")
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
+    cause = models.CharField(max_length=8, choices=Cause)
+    day = models.DateTimeField()
+    # Primary key of the project, key or member, "0" for none, or a resource id: text, since one column holds all.
+    cause_id = models.CharField(max_length=160)
+    amount_nano = models.BigIntegerField()
+
+    objects = SpendByCauseQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.get_cause_display()} {self.cause_id} on {self.day:%Y-%m-%d}"

@@ -1,13 +1,12 @@
 """Reads of billing: numbers that other apps ask for, and rows of ready strings as pages print them."""
 
+from billing.selectors.breakdown import Grouping, amounts_by_day
 from billing.selectors.budget import Budget, budget_of, organization_ids_without_cap, starter_credit_nano
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
 from billing.selectors.keys import KeySpend, spend_of_key
 from billing.selectors.spend import (
-    Grouping,
     Range,
     SpendLine,
-    amounts_by_day,
     burn_per_hour,
     spend_between,
     spend_lines,

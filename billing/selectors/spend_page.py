@@ -1,7 +1,6 @@
 """Everything that the spend page prints, as ready strings."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,8 +8,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import Organization
-from billing.selectors.budget import Budget, budget_of
-from billing.selectors.spend import DAY, AmountsByDay, Grouping, Range, SpendLine, amounts_by_day, spend_lines
+from billing.selectors.breakdown import Breakdown, Group, Grouping, break_down
+from billing.selectors.budget import Budget
+from billing.selectors.spend import DAY, Range, SkuTotal, sku_totals
 from portal.lib.charts import StackedBars, stacked_bars
 from portal.lib.money import decimal_string, display_left, display_usd
 from portal.lib.periods import Period
@@ -67,24 +67,24 @@ class SpendView:
     updated_at: datetime | None
 
 
-def spend_view(organization: Organization, chosen: Range, grouping: Grouping, now: datetime) -> SpendView:
+def spend_view(
+    organization: Organization, budget: Budget, chosen: Range, grouping: Grouping, now: datetime
+) -> SpendView:
     """Return the spend page's content; the total is the sum of the rated buckets to the nano-dollar."""
     period = chosen.period(now)
-    lines = spend_lines(organization, period)
-    by_day = amounts_by_day(organization, period, grouping, lines)
-    totals = _totals(by_day)
-    ranked = sorted(totals, key=lambda name: (-totals[name], name))
-    total_nano = sum(line.amount_nano for line in lines)
+    skus = sku_totals(organization, period)
+    total_nano = sum(sku.amount_nano for sku in skus)
+    breakdown = break_down(organization, period, grouping, most=MOST_GROUPS, most_by_day=MOST_SERIES + 1)
     return SpendView(
-        budget=budget_meter(budget_of(organization)),
-        chart=stacked_bars(_("Spend by day in UTC"), _bars(by_day, ranked, period)),
-        skus=_sku_rows(lines),
-        groups=[_group_row(name, totals[name], total_nano) for name in ranked[:MOST_GROUPS]],
+        budget=budget_meter(budget),
+        chart=stacked_bars(_("Spend by day in UTC"), _bars(breakdown, period)),
+        skus=[_sku_row(sku) for sku in skus],
+        groups=_group_rows(breakdown, total_nano),
         total=display_usd(total_nano),
         exact_total=f"${decimal_string(total_nano)}",
-        event_count=f"{sum(line.event_count for line in lines):,}",
+        event_count=f"{sum(sku.event_count for sku in skus):,}",
         days=_("%(first)s to %(last)s") % {"first": _day_words(period.start), "last": _day_words(period.end - DAY)},
-        updated_at=max((line.updated_at for line in lines), default=None),
+        updated_at=max((sku.updated_at for sku in skus), default=None),
     )
 
 
@@ -100,50 +100,50 @@ def budget_meter(budget: Budget) -> BudgetMeter:
     )
 
 
-def _totals(by_day: AmountsByDay) -> Mapping[str, int]:
-    totals: defaultdict[str, int] = defaultdict(int)
-    for amounts in by_day.values():
-        for name, amount_nano in amounts.items():
-            totals[name] += amount_nano
-    return totals
-
-
-def _bars(by_day: AmountsByDay, ranked: Sequence[str], period: Period) -> list[tuple[str, dict[str, int]]]:
-    drawn = set(ranked if len(ranked) <= MOST_SERIES + 1 else ranked[:MOST_SERIES])
+def _bars(breakdown: Breakdown, period: Period) -> list[tuple[str, dict[str, int]]]:
+    """Return each day with the amounts of its series; what the drawn groups leave of a day is one series more."""
+    drawn = breakdown.groups if breakdown.count <= MOST_SERIES + 1 else breakdown.groups[:MOST_SERIES]
+    labels = _labels(drawn)
     bars = []
     day = period.start
     while day < period.end:
-        series: dict[str, int] = {}
-        for name, amount_nano in by_day.get(day, {}).items():
-            label = name if name in drawn else _("Everything else")
-            series[label] = series.get(label, 0) + amount_nano
+        series = {label: group.by_day[day] for label, group in zip(labels, drawn, strict=True) if day in group.by_day}
+        if rest := breakdown.days.get(day, 0) - sum(series.values()):
+            series[_("Everything else")] = rest
         bars.append((_day_words(day), series))
         day += DAY
     return bars
 
 
-def _sku_rows(lines: Iterable[SpendLine]) -> list[SkuRow]:
-    """Add the days up by SKU and price, the dearest first."""
-    of_price: defaultdict[tuple[str, str], list[SpendLine]] = defaultdict(list)
-    for line in lines:
-        of_price[line.sku, line.price_id].append(line)
-    amounts = {key: sum(line.amount_nano for line in days) for key, days in of_price.items()}
+def _labels(groups: Sequence[Group]) -> list[str]:
+    """Return a name for each group that no other has: two keys may be called the same."""
+    names = [group.named.name for group in groups]
     return [
-        _sku_row(of_price[key], amount_nano)
-        for key, amount_nano in sorted(amounts.items(), key=lambda pair: (-pair[1], pair[0]))
+        name if names.count(name) == 1 else f"{name} ({group.named.public_id})"
+        for name, group in zip(names, groups, strict=True)
     ]
 
 
-def _sku_row(days: Sequence[SpendLine], amount_nano: int) -> SkuRow:
-    line = days[0]
+def _group_rows(breakdown: Breakdown, total_nano: int) -> list[GroupRow]:
+    groups = breakdown.groups[:MOST_GROUPS]
+    rows = [
+        _group_row(name, group.amount_nano, total_nano) for name, group in zip(_labels(groups), groups, strict=True)
+    ]
+    if more := breakdown.count - len(groups):
+        name = ngettext("%(count)s more", "%(count)s more", more) % {"count": f"{more:,}"}
+        rows.append(_group_row(name, total_nano - sum(group.amount_nano for group in groups), total_nano))
+    return rows
+
+
+def _sku_row(total: SkuTotal) -> SkuRow:
     return SkuRow(
-        sku=line.sku,
-        name=line.name,
-        quantity=quantity_words(sum(day.quantity for day in days), line.unit),
-        unit_price=f"${decimal_string(line.price_nano)} {_per_words(line.unit_size, line.unit)}",
-        price_id=line.price_id,
-        amount=display_usd(amount_nano),
-        exact_amount=f"${decimal_string(amount_nano)}",
+        sku=total.sku,
+        name=total.named.name,
+        quantity=quantity_words(total.quantity, total.named.unit),
+        unit_price=f"${decimal_string(total.price_nano)} {_per_words(total.unit_size, total.named.unit)}",
+        price_id=total.price_id,
+        amount=display_usd(total.amount_nano),
+        exact_amount=f"${decimal_string(total.amount_nano)}",
     )
 
 

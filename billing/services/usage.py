@@ -120,10 +120,34 @@ _RECORD = """
             updated_at = EXCLUDED.updated_at
         RETURNING organization_id, hour, project_id, sku, quantity, amount_nano, price_id, price_nano, unit_size
     ), change AS (
-        SELECT organization_id, hour, sku, price_id, price_nano, unit_size, part.quantity, event_count,
+        SELECT organization_id, hour, project_id, sku, price_id, price_nano, unit_size, part.quantity, event_count,
+               bucket.quantity - part.quantity AS before,
                amount_nano - billing_divide_half_even(
                    (bucket.quantity - part.quantity) * price_nano, unit_size) AS amount_nano
         FROM bucket JOIN part USING (organization_id, hour, project_id, sku)
+    ), part_cause AS (
+        SELECT organization_id, hour, project_id, sku, resource_id, api_key_id, user_id, sum(quantity) AS quantity
+        FROM added GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ), running AS (
+        SELECT part_cause.*, price_nano, unit_size,
+               before + sum(part_cause.quantity) OVER (
+                   PARTITION BY organization_id, hour, project_id, sku ORDER BY resource_id, api_key_id, user_id
+               ) AS until
+        FROM part_cause JOIN change USING (organization_id, hour, project_id, sku)
+    ), caused AS (
+        -- billing.rating.explain
+        SELECT organization_id, date_trunc('day', hour, 'UTC') AS day, project_id, resource_id, api_key_id, user_id,
+               billing_divide_half_even(until * price_nano, unit_size)
+                   - billing_divide_half_even((until - quantity) * price_nano, unit_size) AS amount_nano
+        FROM running
+    ), by_cause AS (
+        INSERT INTO billing_spendbycause AS c (organization_id, cause, day, cause_id, amount_nano)
+        SELECT organization_id, cause, day, cause_id, sum(amount_nano)
+        FROM caused, LATERAL (VALUES ('project', project_id::text), ('key', api_key_id::text),
+                                     ('resource', resource_id), ('member', user_id::text)) AS of (cause, cause_id)
+        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+        ON CONFLICT (organization_id, cause, day, cause_id) DO UPDATE SET
+            amount_nano = c.amount_nano + EXCLUDED.amount_nano
     ), by_day AS (
         INSERT INTO billing_spendbyday AS d (organization_id, day, sku, price_id, price_nano, unit_size, quantity,
                                              event_count, amount_nano, updated_at)
@@ -140,7 +164,7 @@ _RECORD = """
                                                   user_id, quantity)
         SELECT organization_id, date_trunc('day', hour, 'UTC'), project_id, sku, resource_id, api_key_id, user_id,
                sum(quantity)
-        FROM added GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7
+        FROM part_cause GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7
         ON CONFLICT (organization_id, day, project_id, sku, resource_id, api_key_id, user_id) DO UPDATE SET
             quantity = r.quantity + EXCLUDED.quantity
     )

@@ -42,7 +42,7 @@ def instance_launch(request: OrganizationRequest) -> HttpResponse:
     now = timezone.now()
     offers = selectors.launch_offers(now)
     keys = list(SshKey.objects.owned_by(request.organization).by_name())
-    remaining_nano = budget_of(request.organization).remaining_nano
+    request.balance_nano = remaining_nano = budget_of(request.organization).remaining_nano
     initial = LaunchForm.starting_values(offers, keys, remaining_nano, request.GET.get("instance_type", ""))
     data = request.POST if request.method == "POST" and "preview" not in request.POST else None
     if data is None:

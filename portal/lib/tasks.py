@@ -50,7 +50,7 @@ class PortalTask(Task):  # type: ignore[type-arg]  # celery's Task is not generi
 
         def send() -> None:
             try:
-                self.apply_async(kwargs=kwargs, headers=headers, countdown=after.total_seconds() or None, retry=False)
+                self.apply_async(kwargs=kwargs, headers=headers, countdown=after.total_seconds(), retry=False)
             except OperationalError:
                 log.warning("jobs.broker_unreachable", task=self.name)
 

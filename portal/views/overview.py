@@ -13,8 +13,10 @@ from portal.selectors.overview import overview_of
 @organization_required(Permission.VIEW)
 @require_safe
 def overview(request: OrganizationRequest) -> HttpResponse:
+    view = overview_of(request.membership, timezone.now())
+    request.balance_nano = view.budget.remaining_nano
     context = {
-        "view": overview_of(request.membership, timezone.now()),
+        "view": view,
         "may_see_spend": request.membership.may(Permission.VIEW_SPEND),
         "may_launch": request.membership.may(Permission.MANAGE_INSTANCES),
         "may_call": request.membership.may(Permission.USE_MODELS),

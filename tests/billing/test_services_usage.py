@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from billing.models import SpendByDay, SpendCap, UsageByHour, UsageByResource, UsageEvent, WriteOff
-from billing.rating import rate
+from billing.models import SpendByCause, SpendByDay, SpendCap, UsageByHour, UsageByResource, UsageEvent, WriteOff
+from billing.rating import explain, rate
 from billing.selectors import budget_of
 from billing.services.reservations import expire_reservations, release
 from billing.services.usage import (
@@ -39,13 +39,13 @@ def project():
 
 def facts():
     """Everything that recording usage may change."""
-    models = (UsageEvent, UsageByHour, SpendByDay, UsageByResource, WriteOff)
+    models = (UsageEvent, UsageByHour, SpendByDay, SpendByCause, UsageByResource, WriteOff)
     rows = [sorted(model.objects.values_list(), key=repr) for model in models]
     caps = list(SpendCap.objects.values_list("settled_nano", "reserved_nano"))
     return rows, caps
 
 
-NOTHING: tuple[list[list[object]], list[object]] = ([[], [], [], [], []], [])
+NOTHING: tuple[list[list[object]], list[object]] = ([[], [], [], [], [], []], [])
 
 
 def settled(project):
@@ -221,6 +221,46 @@ def test_splits_hours_and_explains_by_key_resource_and_member(project):
     assert list(explained) == [(1, 0, 30), (2, 0, 40), (0, 0, 80), (0, 3, 160)]
 
 
+def by_cause(cause):
+    return dict(SpendByCause.objects.filter(cause=cause).values_list("cause_id", "amount_nano"))
+
+
+def test_adds_up_what_each_cause_changed(project):
+    records = [
+        make_record(project, 10, api_key_id=1, resource_id="a"),
+        make_record(project, 40, api_key_id=2, resource_id="b"),
+        make_record(project, 3, user_id=3, resource_id="a"),
+    ]
+    record_usage(records, reservation_id=None, now=NOW)
+    [wrong] = [record for record in records if record.resource_id == "b"]
+    moved = [
+        replace(make_record(project, -40, api_key_id=2, resource_id="b"), corrects=wrong.event_id),
+        make_record(project, 40, api_key_id=1, resource_id="a"),
+    ]
+
+    record_usage(moved, reservation_id=None, now=NOW)
+
+    whole = UsageByHour.objects.get().amount_nano
+    assert by_cause("project") == {str(project.pk): whole}
+    assert by_cause("resource") == {"a": whole, "b": 0}
+    assert sum(by_cause("key").values()) == sum(by_cause("member").values()) == whole
+    assert set(by_cause("key")) == {"0", "1", "2"}
+    assert by_cause("key")["2"] == 0
+    assert set(by_cause("member")) == {"0", "3"}
+
+
+def test_spreads_as_the_calculation_does(project):
+    sku = make_price("model.spread.input", 150, 1_000).sku.code
+    first, *more = [make_record(project, 3, sku=sku, resource_id=name) for name in "zabc"]
+    record_usage([first], reservation_id=None, now=NOW)
+
+    record_usage(more, reservation_id=None, now=NOW)
+
+    explained = explain(3, [3, 3, 3], unit_prices([sku], NOW)[sku])
+    assert [by_cause("resource")[name] for name in "abc"] == explained
+    assert sum(explained) + by_cause("resource")["z"] == UsageByHour.objects.get().amount_nano
+
+
 def test_keeps_the_price_of_the_hour(project):
     old = make_price("model.cut.input", 200, 1)
     hour = NOW.replace(minute=0)
@@ -375,7 +415,7 @@ def test_the_app_role_sees_the_events_of_its_organization_alone(project):
         set_organization(project.organization_id)
         seen = {
             organization
-            for model in (UsageEvent, UsageByHour, SpendByDay, UsageByResource, SpendCap)
+            for model in (UsageEvent, UsageByHour, SpendByDay, SpendByCause, UsageByResource, SpendCap)
             for organization in model.objects.values_list("organization_id", flat=True)
         }
 

@@ -21,7 +21,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing.models import Reservation, SpendByDay, SpendCap, UsageByHour, UsageByResource, UsageEvent, WriteOff
+from billing.models import (
+    Reservation,
+    SpendByCause,
+    SpendByDay,
+    SpendCap,
+    UsageByHour,
+    UsageByResource,
+    UsageEvent,
+    WriteOff,
+)
 from billing.rating import rate
 from billing.services.reservations import BudgetExceeded, ReservationEnded, expire_reservations, extend, release
 from billing.services.usage import UsageConflict, record_usage
@@ -163,6 +172,8 @@ class Books(RuleBasedStateMachine):
         assert written_off >= 0
         assert cap.settled_nano + written_off == self.rated()
         assert sum(SpendByDay.objects.values_list("amount_nano", flat=True)) == self.rated()
+        for cause in SpendByCause.Cause:
+            assert sum(SpendByCause.objects.filter(cause=cause).values_list("amount_nano", flat=True)) == self.rated()
         explained = sum(UsageByResource.objects.values_list("quantity", flat=True))
         assert explained == sum(record.quantity for record in self.sent)
 

@@ -87,6 +87,34 @@ def test_the_total_is_the_rating_of_the_events_to_the_nano_dollar(client, projec
     assert sum(Decimal(group.exact_amount[1:]) for group in view.groups) == Decimal(total).scaleb(-9)
 
 
+def test_a_breakdown_names_the_dearest_and_adds_up_the_rest(client, project):
+    address = signed_in(client, project.organization)
+    records = [make_record(project, 1_000 * n, resource_id=f"inst_{n:03}") for n in range(1, 61)]
+    record_usage(records, reservation_id=None, now=NOW)
+
+    view = client.get(address, {"range": "7d", "by": "resource"}).context["view"]
+
+    assert [group.name for group in view.groups] == [*(f"inst_{n:03}" for n in range(60, 10, -1)), "10 more"]
+    assert sum(Decimal(group.exact_amount[1:]) for group in view.groups) == Decimal(view.exact_total[1:])
+    assert [series.name for series in view.chart.series] == [
+        "Everything else",
+        *(f"inst_{n:03}" for n in range(60, 55, -1)),
+    ]
+    [*_, today] = view.chart.rows
+    assert today.total == view.total
+
+
+def test_a_breakdown_tells_projects_of_one_name_apart(client, project):
+    address = signed_in(client, project.organization)
+    twin = make_project(project.organization, name=project.name)
+    record_usage([make_record(project), make_record(twin, 500)], reservation_id=None, now=NOW)
+
+    view = client.get(address, {"range": "7d", "by": "project"}).context["view"]
+
+    assert [group.name for group in view.groups] == [f"{p.name} ({p.public_id})" for p in (project, twin)]
+    assert len(view.chart.series) == 2
+
+
 def test_shows_quantity_unit_price_and_version(client, project):
     address = signed_in(client, project.organization)
     record_usage([make_record(project, 90, sku=SECONDS)], reservation_id=None, now=NOW)

@@ -8,6 +8,7 @@ import pytest
 from billing.models import UsageByHour
 from billing.rating import CapState, explain, settle
 from billing.services.usage import UsageRecord, record_usage
+from catalog.selectors import UnitPrice
 from dev.paths import ROOT
 from portal.lib.money import round_bucket
 from tests.factories.accounts import make_project
@@ -44,9 +45,11 @@ def test_amounts(row):
     assert amount == number(row["amount_nano"])
 
 
-@pytest.mark.parametrize("row", table("rating.md", "amount_nano"), ids=lambda row: row["quantities"])
+@pytest.mark.parametrize("row", table("rating.md", "before"), ids=lambda row: row["quantities"])
 def test_explanations(row):
-    assert explain(number(row["amount_nano"]), numbers(row["quantities"])) == numbers(row["parts"])
+    price = UnitPrice("sku", "price", price_nano=150, unit_size=1_000)
+
+    assert explain(number(row["before"]), numbers(row["quantities"]), price) == numbers(row["parts"])
 
 
 @pytest.mark.parametrize("row", table("caps.md", "limit"), ids=lambda row: row["change"])

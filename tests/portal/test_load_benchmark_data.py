@@ -5,7 +5,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import Count, Sum
 
 from accounts.models import ApiKey, Organization, Project
-from billing.models import SpendByDay, SpendCap, UsageByHour, UsageByResource, UsageEvent
+from billing.models import SpendByCause, SpendByDay, SpendCap, UsageByHour, UsageByResource, UsageEvent
 from billing.selectors import budget_of
 from compute.models import Instance
 from compute.services.pools import ensure_demo_pools
@@ -51,6 +51,9 @@ def test_buckets_are_the_rating_of_the_events_and_the_cap_is_their_sum(benchmark
     for sums in (UsageByHour, SpendByDay):
         whole = sums.objects.owned_by(benchmark).aggregate(amount=Sum("amount_nano"), events=Sum("event_count"))
         assert whole == {"amount": total, "events": 500}
+    for cause in SpendByCause.Cause:
+        amounts = SpendByCause.objects.owned_by(benchmark).filter(cause=cause)
+        assert amounts.aggregate(amount=Sum("amount_nano"))["amount"] == total
 
 
 def test_receipts_cost_what_their_tokens_do_and_keys_spread_over_the_projects(benchmark):

@@ -25,8 +25,10 @@ from portal.lib.tenancy import as_platform
 
 NAME = "Benchmark"
 DAYS = 30
-# A fifth of the usage is requests whose receipts are kept.
-EVENTS_PER_RECEIPT = 5
+# A fifth of the usage is requests to models, whose receipts are kept.
+EVENTS_PER_REQUEST = 5
+# One in so many instances runs at a time.
+INSTANCES_PER_RUNNING = 50
 
 PROJECTS = """
     INSERT INTO accounts_project (organization_id, public_id, name, slug, created_at)
@@ -50,13 +52,14 @@ INSTANCES = """
         ended_at, sku, price_id, price_nano, unit_size, notice_seconds, unspent_seconds, holds_unit)
     SELECT %(organization)s, project.id, 'inst_' || %(mark)s || lpad(n::text, 12, '0'), 'train-' || n, pool.id,
         pool.region_id, pool.instance_type_id, image.id, 'on_demand', ARRAY['laptop'], ARRAY[]::text[], '', 0, '',
-        CASE WHEN n %% 50 = 0 THEN 'running' ELSE 'terminated' END,
-        CASE WHEN n %% 50 = 0 THEN 'active' ELSE 'terminated' END,
-        %(start)s + n * interval '4 minutes', 1, 1, %(end)s, '', '127.0.0.1', 10000 + n %% 50000,
-        %(start)s + n * interval '4 minutes', %(start)s + n * interval '4 minutes',
-        CASE WHEN n %% 50 = 0 THEN NULL ELSE %(start)s + n * interval '4 minutes 5 seconds' END,
+        CASE WHEN is_running THEN 'running' ELSE 'terminated' END,
+        CASE WHEN is_running THEN 'active' ELSE 'terminated' END,
+        launched_at, 1, 1, %(end)s, '', '127.0.0.1', 10000 + n %% 50000, launched_at, launched_at,
+        CASE WHEN NOT is_running THEN launched_at + %(running)s * %(launch_every)s::interval END,
         price.sku, price.price_id, price.price_nano, price.unit_size, 86400, 0, false
-    FROM generate_series(1, %(instances)s) AS n
+    FROM generate_series(0, %(instances)s - 1) AS n
+    CROSS JOIN LATERAL (SELECT %(start)s + n * %(launch_every)s::interval AS launched_at,
+                               n >= %(instances)s - %(running)s AS is_running) AS life
     JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM accounts_project
           WHERE organization_id = %(organization)s) AS project ON project.place = n %% %(project_count)s
     JOIN (SELECT id, region_id, instance_type_id, row_number() OVER (ORDER BY id) - 1 AS place,
@@ -69,19 +72,29 @@ INSTANCES = """
     CROSS JOIN (SELECT id FROM catalog_image ORDER BY id LIMIT 1) AS image
 """
 
+# Requests to models by every project in turn, and leases of the instances that run at that time.
 EVENTS = """
     INSERT INTO billing_usageevent (event_id, occurred_at, organization_id, project_id, sku, quantity, resource_id,
         api_key_id, user_id, request_id, corrects, recorded_at)
     SELECT gen_random_uuid(), %(start)s + n * (%(end)s::timestamptz - %(start)s::timestamptz) / %(events)s,
-        %(organization)s, project.id, sku.code, CASE WHEN sku.code LIKE 'model.%%' THEN 1 + n %% 4000 ELSE 300 END,
-        CASE WHEN sku.code LIKE 'model.%%' THEN split_part(sku.code, '.', 2)
-             ELSE 'inst_' || %(mark)s || lpad((1 + n %% %(instances)s)::text, 12, '0') END,
-        NULL, NULL, 'req_' || %(mark)s || lpad(n::text, 12, '0'), NULL, %(end)s
+        %(organization)s, coalesce(instance.project_id, project.id), coalesce(instance.sku, sku.code),
+        CASE WHEN instance.id IS NULL THEN 1 + n %% 4000 ELSE 300 END,
+        coalesce(instance.public_id, split_part(sku.code, '.', 2)),
+        CASE WHEN instance.id IS NULL THEN project.key_id END, NULL,
+        'req_' || %(mark)s || lpad(n::text, 12, '0'), NULL, %(end)s
     FROM generate_series(0, %(events)s - 1) AS n
-    JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM accounts_project
-          WHERE organization_id = %(organization)s) AS project ON project.place = n %% %(project_count)s
+    CROSS JOIN LATERAL (SELECT (n::bigint * %(instances)s / %(events)s)::int AS newest) AS age
+    LEFT JOIN (SELECT id, public_id, project_id, sku, row_number() OVER (ORDER BY id) - 1 AS place
+               FROM compute_instance WHERE organization_id = %(organization)s
+              ) AS instance ON n %% %(events_per_request)s > 0
+                           AND instance.place = newest - n %% least(%(running)s, newest + 1)
+    JOIN (SELECT project.id, key.id AS key_id, row_number() OVER (ORDER BY project.id) - 1 AS place
+          FROM accounts_project AS project JOIN accounts_apikey AS key ON key.project_id = project.id
+          WHERE project.organization_id = %(organization)s
+         ) AS project ON project.place = (n / %(events_per_request)s) %% %(project_count)s
     JOIN (SELECT sku.code, row_number() OVER (ORDER BY sku.code) - 1 AS place, count(*) OVER () AS total
-          FROM catalog_sku AS sku WHERE EXISTS (SELECT FROM catalog_price WHERE sku_id = sku.id AND active_to IS NULL)
+          FROM catalog_sku AS sku WHERE code LIKE 'model.%%'
+            AND EXISTS (SELECT FROM catalog_price WHERE sku_id = sku.id AND active_to IS NULL)
          ) AS sku ON sku.place = (n / 1000) %% sku.total
 """
 
@@ -109,8 +122,29 @@ DAYS_OF_BUCKETS = """
 EXPLANATIONS = """
     INSERT INTO billing_usagebyresource (organization_id, day, project_id, sku, resource_id, api_key_id, user_id,
         quantity)
-    SELECT organization_id, date_trunc('day', occurred_at, 'UTC'), project_id, sku, resource_id, 0, 0, sum(quantity)
-    FROM billing_usageevent WHERE organization_id = %(organization)s GROUP BY 1, 2, 3, 4, 5
+    SELECT organization_id, date_trunc('day', occurred_at, 'UTC'), project_id, sku, resource_id,
+        coalesce(api_key_id, 0), 0, sum(quantity)
+    FROM billing_usageevent WHERE organization_id = %(organization)s GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
+# Event by event, as billing.services.usage spreads what each adds to its bucket.
+CAUSES = """
+    INSERT INTO billing_spendbycause (organization_id, cause, day, cause_id, amount_nano)
+    SELECT organization_id, cause, date_trunc('day', occurred_at, 'UTC'), cause_id, sum(amount_nano)
+    FROM (
+        SELECT event.*, billing_divide_half_even(until * price_nano, unit_size)
+            - billing_divide_half_even((until - event.quantity) * price_nano, unit_size) AS amount_nano
+        FROM (
+            SELECT organization_id, occurred_at, project_id, sku, resource_id, api_key_id, quantity,
+                sum(quantity) OVER (
+                    PARTITION BY project_id, sku, date_trunc('hour', occurred_at, 'UTC') ORDER BY occurred_at, event_id
+                ) AS until
+            FROM billing_usageevent WHERE organization_id = %(organization)s
+        ) AS event JOIN billing_usagebyhour AS bucket USING (organization_id, project_id, sku)
+        WHERE bucket.hour = date_trunc('hour', occurred_at, 'UTC')
+    ) AS priced, LATERAL (VALUES ('project', project_id::text), ('key', coalesce(api_key_id, 0)::text),
+                                 ('resource', resource_id), ('member', '0')) AS of (cause, cause_id)
+    GROUP BY 1, 2, 3, 4
 """
 
 RECEIPTS = """
@@ -139,7 +173,7 @@ CAP = """
     WHERE organization_id = %(organization)s AND scope = 'organization'
 """
 
-STATEMENTS = (PROJECTS, KEYS, INSTANCES, EVENTS, BUCKETS, DAYS_OF_BUCKETS, EXPLANATIONS, RECEIPTS, CAP)
+STATEMENTS = (PROJECTS, KEYS, INSTANCES, EVENTS, BUCKETS, DAYS_OF_BUCKETS, EXPLANATIONS, CAUSES, RECEIPTS, CAP)
 
 
 class Command(BaseCommand):
@@ -192,7 +226,10 @@ def make(*, name: str, instances: int, events: int, projects: int, now: datetime
         "end": end,
         "instances": instances,
         "events": events,
-        "receipts": max(1, events // EVENTS_PER_RECEIPT),
+        "events_per_request": EVENTS_PER_REQUEST,
+        "receipts": max(1, events // EVENTS_PER_REQUEST),
+        "running": max(1, instances // INSTANCES_PER_RUNNING),
+        "launch_every": f"{timedelta(days=DAYS).total_seconds() / max(1, instances)} seconds",
         "projects": projects,
         "project_count": projects + 1,
     }
