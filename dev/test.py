@@ -32,7 +32,7 @@ def main() -> int:
     if "--prove" in arguments:
         arguments.remove("--prove")
         environment["PROVE"] = "1"
-    command = [sys.executable, "-m", "pytest", "-q", "-n", WORKERS, "--dist", "loadgroup", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", WORKERS, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
 

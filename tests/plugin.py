@@ -8,9 +8,15 @@ if "PYTEST_XDIST_WORKER" in os.environ and os.environ.pop("VAR_DIR", "") and "OU
     os.environ["VAR_DIR"] = os.environ["OUTER_VAR_DIR"]
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 import dev.testing
 from dev.services import FAST, Postgres, Valkey
+
+# Whole portals, which one worker starts after the other: two at once only slow each other down. xdist's own groups
+# write into pytest's node ids, which pytest 9.2 no longer lets anybody do.
+ONE_AT_A_TIME = ("tests/journeys/", "tests/test_up.py")
 
 
 def _attach() -> tuple[Postgres, Valkey]:
@@ -44,3 +50,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         postgres, valkey = SERVICES
         valkey.stop()
         postgres.stop()
+
+
+class _PortalsOneAtATime(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types
+    """Any worker takes the next test, but all tests that start whole portals go to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "portals" if nodeid.startswith(ONE_AT_A_TIME) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _PortalsOneAtATime(config, log)

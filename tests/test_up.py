@@ -11,7 +11,7 @@ import pytest
 
 from tests.running import DidNotStart, RunningPortal
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("portal")]
+pytestmark = pytest.mark.processes
 
 
 def processes_of(portal: RunningPortal) -> list[psutil.Process]:

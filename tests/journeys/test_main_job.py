@@ -20,7 +20,7 @@ from portal.lib.money import divide_half_even, nano_to_decimal
 from tests.browser import assert_accessible, assert_no_sideways_scroll
 from tests.running import RunningPortal
 
-pytestmark = [pytest.mark.processes, pytest.mark.browser, pytest.mark.xdist_group("portal")]
+pytestmark = [pytest.mark.processes, pytest.mark.browser]
 
 BOOT_SECONDS = 60
 SETTLE_SECONDS = 20
