@@ -6,8 +6,6 @@ has to be emptied afterwards. Headers, cookies, redirects and the Content-Securi
 Pages of a server that runs (a journey against `make up`'s own processes) open by their full address.
 """
 
-import os
-import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,34 +26,15 @@ from django.utils.html import escape
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, sync_playwright
 
 from accounts.models import User
+from tests.chromium import FLAGS, chromium_path
 
 ORIGIN = "http://localhost"
 type Theme = Literal["light", "dark"]
 # The narrowest window that must do, and a usual one; each is looked at in another theme.
 LOOKS: tuple[tuple[int, Theme], ...] = ((320, "light"), (1280, "dark"))
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
-MISSING = "Chromium was not found: run `apt-get install chromium`, or set CHROMIUM to its path."
 # Headers of the browser that Django's client sets by itself or must not see.
 NOT_PASSED_ON = {"content-length", "host", "connection", "accept-encoding"}
-
-
-def chromium_path() -> str:
-    """Return where Chromium is; without it the test is skipped, and with CI=true it fails."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if path and Path(path).exists():
-        return path
-    if os.environ.get("CI") == "true":
-        pytest.fail(MISSING)
-    pytest.skip(MISSING)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dev import testing
-from tests.browser import FLAGS, chromium_path
+from tests.chromium import FLAGS, chromium_path
 from tests.running import RunningPortal
 
 
