@@ -27,7 +27,9 @@ from rest_framework.views import APIView
 from accounts import selectors
 from accounts.models import ApiKey, Membership, Organization, Permission, Scope, User
 from accounts.services.api_keys import IssuedKey, touch_key
+from accounts.services.audit import person
 from accounts.services.idempotency import Answer, claim_answer, give_claim_back, keep_answer
+from portal.lib.context import Actor, remember_actor
 from portal.lib.http import PortalHttpRequest
 from portal.lib.key_format import digest_of, kind_of
 from portal.lib.one_time import put_secret, take_secret
@@ -77,6 +79,7 @@ def organization_required[**P](permission: Permission) -> Callable[[View[P]], Ca
             entered.organization = membership.organization
             entered.membership = membership
             entered.memberships = memberships
+            remember_actor(person(request.user))
             if not membership.may(permission):
                 raise PermissionDenied
             return view(entered, *args, **kwargs)
@@ -165,6 +168,7 @@ class KeyAPIView(APIView):
         # From here on the request is a KeyRequest.
         request.api_key = api_key  # type: ignore[attr-defined]
         request.organization = api_key.organization  # type: ignore[attr-defined]
+        remember_actor(Actor(kind="key", public_id=api_key.public_id, via="key"))
 
 
 def idempotent[V: KeyAPIView, **P](

@@ -3,10 +3,11 @@
 from datetime import datetime, timedelta
 
 from django import forms
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, Project, Scope, User
+from accounts.selectors import AuditFilters
 from portal.lib.widgets import LongSelect
 
 KIND_SESSION_KEY = "organization_kind"
@@ -88,3 +89,27 @@ class CodeForm(forms.Form):
         max_length=12,
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
     )
+
+
+class AuditFilterForm(forms.Form):
+    """What the audit log is narrowed to; `before` is the place in it."""
+
+    action = forms.CharField(
+        label=_("Action"), required=False, max_length=48, help_text=_("Such as key or key.revoked")
+    )
+    actor = forms.CharField(label=_("By (id)"), required=False, max_length=32)
+    target = forms.CharField(label=_("To (id)"), required=False, max_length=64)
+    before = forms.IntegerField(required=False, min_value=1, max_value=2**62, widget=forms.HiddenInput)
+
+    def filters(self) -> AuditFilters:
+        values = self.cleaned_data
+        return AuditFilters(values.get("action", ""), values.get("actor", ""), values.get("target", ""))
+
+    def address_query(self, before: str) -> str:
+        """Return the query of the next page's address."""
+        query = QueryDict(mutable=True)
+        for name in ("action", "actor", "target"):
+            if value := self.cleaned_data.get(name):
+                query[name] = value
+        query["before"] = before
+        return query.urlencode()

@@ -3,10 +3,15 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.services import idempotency
+from accounts.services import audit_anchors, idempotency
 from portal.lib.tasks import PortalTask
 
 
 @shared_task(name="accounts.forget_answers", base=PortalTask, platform=True)
 def forget_answers(**_future: object) -> None:
     idempotency.forget_answers(now=timezone.now())
+
+
+@shared_task(name="accounts.anchor_audit_logs", base=PortalTask, platform=True)
+def anchor_audit_logs(**_future: object) -> None:
+    audit_anchors.anchor_audit_logs(now=timezone.now())

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api
-from accounts.views import keys, organizations, sign_in
+from accounts.views import audit, keys, organizations, sign_in
 
 app_name = "accounts"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -19,6 +19,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/keys/new/", keys.key_create, name="key-create"),
     path("o/<slug:organization>/keys/<str:public_id>/", keys.key_detail, name="key-detail"),
     path("o/<slug:organization>/keys/<str:public_id>/revoke/", keys.key_revoke, name="key-revoke"),
+    path("o/<slug:organization>/audit-log/", audit.audit_log, name="audit-log"),
+    path("o/<slug:organization>/audit-log/verify/", audit.audit_verify, name="audit-verify"),
+    path("o/<slug:organization>/audit-log/export.csv", audit.audit_export, {"form": "csv"}, name="audit-csv"),
+    path("o/<slug:organization>/audit-log/export.jsonl", audit.audit_export, {"form": "jsonl"}, name="audit-jsonl"),
     path("api/v1/projects", api.ProjectList.as_view(), name="api-project-list"),
     path("api/v1/keys", api.KeyList.as_view(), name="api-key-list"),
     path("api/v1/keys/<str:public_id>", api.KeyDetail.as_view(), name="api-key-detail"),

@@ -12,6 +12,8 @@ class Entry(TypedDict):
 SCHEDULE: dict[str, Entry] = {
     # Answers to repeated requests are promised for a day and may hold secrets: not kept longer.
     "forget-answers": {"task": "accounts.forget_answers", "schedule": timedelta(hours=1)},
+    # Whoever could rewrite the tables cannot rewrite what was kept elsewhere since: at most a day is in doubt.
+    "anchor-audit-logs": {"task": "accounts.anchor_audit_logs", "schedule": timedelta(days=1)},
     # A gateway lease lives 10 s and a killed process may withhold it for 60 s at most.
     "expire-reservations": {"task": "billing.expire_reservations", "schedule": timedelta(seconds=10)},
     # Days are made eight ahead, so a beat that is down for a week loses nothing.

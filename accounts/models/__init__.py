@@ -1,6 +1,7 @@
 """Who: users, organizations and their members, projects, API keys."""
 
 from accounts.models.api_key import ApiKey, KeyState, OperatorKey, OperatorScope, Scope
+from accounts.models.audit import AuditEvent, AuditOrigin
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.organization import Membership, Organization, Project
 from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, Role
@@ -9,6 +10,8 @@ from accounts.models.user import User
 __all__ = [
     "PERMISSIONS_OF_ROLE",
     "ApiKey",
+    "AuditEvent",
+    "AuditOrigin",
     "KeptAnswer",
     "KeyState",
     "Membership",

@@ -22,6 +22,7 @@ class Permission(models.TextChoices):
     MANAGE_PROJECTS = "manage_projects", _("Create, rename and archive projects")
     MANAGE_MEMBERS = "manage_members", _("Invite and remove members, change roles")
     MANAGE_ORGANIZATION = "manage_organization", _("Change the organization's settings")
+    VIEW_AUDIT_LOG = "view_audit_log", _("See, export and verify the audit log")
     OWN = "own", _("Transfer or delete the organization")
 
 
@@ -33,7 +34,12 @@ _BUILDERS = {
     Permission.VIEW_SPEND,
 }
 _MONEY = {Permission.VIEW_SPEND, Permission.MANAGE_BILLING}
-_LEADERS = {Permission.MANAGE_PROJECTS, Permission.MANAGE_MEMBERS, Permission.MANAGE_ORGANIZATION}
+_LEADERS = {
+    Permission.MANAGE_PROJECTS,
+    Permission.MANAGE_MEMBERS,
+    Permission.MANAGE_ORGANIZATION,
+    Permission.VIEW_AUDIT_LOG,
+}
 
 PERMISSIONS_OF_ROLE: dict[Role, frozenset[Permission]] = {
     Role.OWNER: frozenset(Permission),

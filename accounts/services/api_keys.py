@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from accounts.models import ApiKey, OperatorKey, Organization, Project, Scope, User
 from accounts.models.api_key import OperatorScope
+from accounts.services.audit import person, record_event
 from portal.lib.errors import DomainError
 from portal.lib.key_format import KeyKind, digest_of, new_secret
 
@@ -86,6 +87,19 @@ def issue_key(
         expires_at=expires_at or now + DEFAULT_LIFE,
         changed_at=now,
     )
+    record_event(
+        "key.created",
+        organization_id=project.organization_id,
+        target=("key", api_key.public_id),
+        changes={
+            "name": (None, name),
+            "project": (None, project.public_id),
+            "scopes": (None, list(api_key.scopes)),
+            "expires_at": (None, f"{api_key.expires_at:%Y-%m-%dT%H:%M:%SZ}"),
+        },
+        actor=person(created_by) if created_by else None,
+        now=now,
+    )
     return IssuedKey(api_key, secret)
 
 
@@ -111,6 +125,7 @@ def revoke_key(*, api_key: ApiKey, now: datetime) -> ApiKey:
         api_key.revoked_at = now
         api_key.changed_at = now
         api_key.save(update_fields=["revoked_at", "changed_at"])
+        record_event("key.revoked", organization_id=api_key.organization_id, target=("key", api_key.public_id), now=now)
     return api_key
 
 

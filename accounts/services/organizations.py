@@ -6,6 +6,7 @@ from django.db import connection, transaction
 from django.utils.text import slugify
 
 from accounts.models import Membership, Organization, Project, Role, User
+from accounts.services.audit import changed, person, record_event
 from portal.lib.errors import DomainError
 from portal.lib.public_ids import random_base62
 from portal.lib.tenancy import set_organization, set_user
@@ -62,6 +63,14 @@ def create_organization(*, owner: User, name: str, kind: Organization.Kind, now:
     organization.save(force_insert=True)
     Membership.objects.create(organization=organization, user=owner, role=Role.OWNER, created_at=now)
     Project.objects.create(organization=organization, name="Default", slug="default", created_at=now)
+    record_event(
+        "organization.created",
+        organization_id=organization.pk,
+        target=("organization", organization.public_id),
+        changes={"name": (None, name), "kind": (None, kind.value)},
+        actor=person(owner),
+        now=now,
+    )
     return organization
 
 
@@ -94,7 +103,9 @@ def _title(text: str) -> str:
 
 
 @transaction.atomic
-def change_organization(*, organization: Organization, name: str, kind: Organization.Kind) -> Organization:
+def change_organization(
+    *, organization: Organization, name: str, kind: Organization.Kind, now: datetime
+) -> Organization:
     """Rename an organization and say what kind it is; its address stays, since programs and links use it.
 
     Raises UnableToChangeOrganization for an empty name.
@@ -103,9 +114,17 @@ def change_organization(*, organization: Organization, name: str, kind: Organiza
     if not name:
         raise UnableToChangeOrganization("Give the organization a name.")
     organization = Organization.objects.select_for_update().get(pk=organization.pk)
+    changes = changed(name=(organization.name, name), kind=(organization.kind, kind.value))
     organization.name = name
     organization.kind = kind
     organization.save(update_fields=["name", "kind"])
+    record_event(
+        "organization.changed",
+        organization_id=organization.pk,
+        target=("organization", organization.public_id),
+        changes=changes,
+        now=now,
+    )
     return organization
 
 
@@ -124,11 +143,19 @@ def create_project(*, organization: Organization, name: str, now: datetime) -> P
     slug = slugify(name)[:40] or "project"
     if projects.filter(slug=slug).exists():
         slug = f"{slug}-{random_base62(5).lower()}"
-    return Project.objects.create(organization=organization, name=name, slug=slug, created_at=now)
+    project = Project.objects.create(organization=organization, name=name, slug=slug, created_at=now)
+    record_event(
+        "project.created",
+        organization_id=organization.pk,
+        target=("project", project.public_id),
+        changes={"name": (None, name)},
+        now=now,
+    )
+    return project
 
 
 @transaction.atomic
-def rename_project(*, project: Project, name: str) -> Project:
+def rename_project(*, project: Project, name: str, now: datetime) -> Project:
     """Rename a project; keys, instances and its address stay. Raises UnableToRenameProject like create_project."""
     name = " ".join(name.split())
     if not name:
@@ -138,8 +165,16 @@ def rename_project(*, project: Project, name: str) -> Project:
     if siblings.filter(name__iexact=name).exists():
         raise UnableToRenameProject(f"There is already a project called {name}.")
     project = Project.objects.select_for_update().get(pk=project.pk)
+    changes = changed(name=(project.name, name))
     project.name = name
     project.save(update_fields=["name"])
+    record_event(
+        "project.renamed",
+        organization_id=project.organization_id,
+        target=("project", project.public_id),
+        changes=changes,
+        now=now,
+    )
     return project
 
 

@@ -71,6 +71,7 @@ def organization_settings(request: OrganizationRequest) -> HttpResponse:
                 organization=organization,
                 name=form.cleaned_data["name"],
                 kind=Organization.Kind(form.cleaned_data["kind"]),
+                now=timezone.now(),
             )
         except UnableToChangeOrganization as error:
             form.add_error("name", str(error))
@@ -120,7 +121,7 @@ def project_rename(request: OrganizationRequest, public_id: str) -> HttpResponse
     form = ProjectForm(request.POST or None, initial={"name": project.name})
     if form.is_valid():
         try:
-            rename_project(project=project, name=form.cleaned_data["name"])
+            rename_project(project=project, name=form.cleaned_data["name"], now=timezone.now())
         except UnableToRenameProject as error:
             form.add_error("name", str(error))
         else:

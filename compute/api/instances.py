@@ -283,7 +283,7 @@ class SshKeyDetail(LambdaView):
 
     def delete(self, request: Request, public_id: str) -> HttpResponse:
         mine = SshKey.objects.owned_by(self.request.organization)
-        delete_ssh_key(ssh_key=get_object_or_404(mine, public_id=public_id))
+        delete_ssh_key(ssh_key=get_object_or_404(mine, public_id=public_id), now=timezone.now())
         return JsonResponse(Data({}), status=HTTPStatus.OK)
 
 

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization
+from accounts.services.audit import Changes, record_event
 from compute.models import Instance
 from compute.reconcile import State, Want
 from compute.services.capacity import take_units
@@ -32,13 +33,6 @@ class UnableToChangeInstance(DomainError):
     """The instance is not in a state for this."""
 
     code: ClassVar[str] = "wrong_state"
-
-
-class UnableToRenameInstance(DomainError):
-    """The name is not one that a machine can have."""
-
-    status: ClassVar[HTTPStatus] = HTTPStatus.UNPROCESSABLE_ENTITY
-    code: ClassVar[str] = "invalid_parameters"
 
 
 class NoSuchInstance(DomainError):
@@ -70,6 +64,7 @@ def accept_stop(instance: Instance, text: str, *, now: datetime) -> None:
     instance.want = Want.STOPPED.value
     enter_state(instance, State.STOPPING, text, now=now)
     _save_request(instance, now)
+    record_instance_event("instance.stopped", instance, now=now)
 
 
 @transaction.atomic
@@ -89,6 +84,7 @@ def start_instance(*, instance: Instance, now: datetime) -> Instance:
     instance.give_up_at = now + BOOT_PATIENCE
     enter_state(instance, State.BOOTING, _("Start accepted. Billing starts when the instance answers."), now=now)
     _save_request(instance, now, boots=True)
+    record_instance_event("instance.started", instance, now=now)
     return instance
 
 
@@ -105,6 +101,7 @@ def restart_instance(*, instance: Instance, now: datetime) -> Instance:
     instance.give_up_at = now + BOOT_PATIENCE
     enter_state(instance, State.BOOTING, _("Restart accepted. Billing pauses until the instance answers."), now=now)
     _save_request(instance, now, boots=True)
+    record_instance_event("instance.restarted", instance, now=now)
     return instance
 
 
@@ -123,6 +120,7 @@ def terminate_instance(*, instance: Instance, now: datetime, reason: str = "") -
     text = reason or _("Termination accepted. Billing has ended; the disk is removed.")
     enter_state(instance, State.TERMINATING, text, now=now)
     _save_request(instance, now)
+    record_instance_event("instance.terminated", instance, now=now)
     return instance
 
 
@@ -137,15 +135,15 @@ def fail_instance(instance: Instance, reason: str, *, now: datetime) -> None:
     enter_state(instance, State.FAILED, reason, now=now)
 
 
-@transaction.atomic
-def rename_instance(*, instance: Instance, name: str) -> Instance:
-    """Give an instance another name. Raises UnableToRenameInstance for one that cannot be a host name."""
-    if not NAME.fullmatch(name):
-        raise UnableToRenameInstance(_("A name has up to 63 letters, digits and hyphens."))
-    instance = _lock(instance)
-    instance.name = name
-    instance.save(update_fields=["name"])
-    return instance
+def record_instance_event(action: str, instance: Instance, *, now: datetime, changes: Changes | None = None) -> None:
+    """Append to the audit log what was done to an instance: the last statement of a service."""
+    record_event(
+        action,
+        organization_id=instance.organization_id,
+        target=("instance", instance.public_id),
+        changes=changes,
+        now=now,
+    )
 
 
 def expire_instances(*, now: datetime) -> int:

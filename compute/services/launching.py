@@ -12,12 +12,13 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import ApiKey, Project, User
+from accounts.services.audit import Changes
 from catalog.models import Image, InstanceType, LeaseClass, Region
-from catalog.selectors import unit_prices
-from compute.models import Instance, SshKey
+from catalog.selectors import UnitPrice, unit_prices
+from compute.models import Instance, Pool, SshKey
 from compute.services.capacity import take_units
 from compute.services.funding import fund_anew
-from compute.services.instances import BOOT_PATIENCE, NAME
+from compute.services.instances import BOOT_PATIENCE, NAME, record_instance_event
 from compute.services.ssh_keys import add_ssh_key, parse_public_key
 from compute.services.timeline import tell
 from portal.lib.crashpoints import crashpoint
@@ -114,12 +115,31 @@ def launch_instances(*, request: LaunchRequest, now: datetime) -> Launched:
     if price is None:
         raise UnableToLaunch("lease_class", _("This instance type is not sold in this lease class."))
 
-    ssh_keys = [*request.ssh_keys, *_pasted_key(request, now)]
+    if request.new_public_key.strip():
+        parse_public_key(request.new_public_key)
     pool = take_units(region=request.region, instance_type=request.instance_type, count=request.quantity)
+    instances = _instances(request, pool, price, now)
+    for instance in instances:
+        fund_anew(instance, now=now)
+    # Only now: the audit log is locked from its first entry on, and whoever holds units or budget waits for it.
+    ssh_keys = [*request.ssh_keys, *_pasted_key(request, now)]
+    for instance in instances:
+        instance.ssh_key_names = [key.name for key in ssh_keys]
+        instance.authorized_keys = [key.public_key for key in ssh_keys]
+        instance.save(force_insert=True)
+        tell(instance, _("Launch accepted. Billing starts when the instance answers."), now=now)
+        enqueue("compute.reconcile_instance", instance_id=instance.pk)
+    for instance in instances:
+        record_instance_event("instance.launched", instance, changes=_facts(instance), now=now)
+    crashpoint("launch_before_commit")
+    return Launched(tuple(instances), is_replay=False)
+
+
+def _instances(request: LaunchRequest, pool: Pool, price: UnitPrice, now: datetime) -> list[Instance]:
+    """Return the rows to be, without funds and SSH keys."""
     base = request.name or f"{request.instance_type.accelerator or 'cpu'}-{random_base62(4)}".lower().replace(" ", "-")
-    instances = []
-    for index in range(request.quantity):
-        instance = Instance(
+    return [
+        Instance(
             organization_id=request.project.organization_id,
             project=request.project,
             name=base if request.quantity == 1 else f"{base}-{index + 1}",
@@ -128,8 +148,6 @@ def launch_instances(*, request: LaunchRequest, now: datetime) -> Launched:
             instance_type=request.instance_type,
             image=request.image,
             lease_class=request.lease_class,
-            ssh_key_names=[key.name for key in ssh_keys],
-            authorized_keys=[key.public_key for key in ssh_keys],
             user_data=request.user_data,
             launched_by=request.launched_by,
             launched_with=request.launched_with,
@@ -140,20 +158,26 @@ def launch_instances(*, request: LaunchRequest, now: datetime) -> Launched:
             give_up_at=now + BOOT_PATIENCE,
             created_at=now,
             expires_at=request.expires_at,
-            sku=sku,
+            sku=price.sku,
             price_id=price.price_id,
             price_nano=price.price_nano,
             unit_size=price.unit_size,
             notice_seconds=request.lease_class.notice_seconds or 0,
             next_check_at=now,
         )
-        fund_anew(instance, now=now)
-        instance.save(force_insert=True)
-        tell(instance, _("Launch accepted. Billing starts when the instance answers."), now=now)
-        enqueue("compute.reconcile_instance", instance_id=instance.pk)
-        instances.append(instance)
-    crashpoint("launch_before_commit")
-    return Launched(tuple(instances), is_replay=False)
+        for index in range(request.quantity)
+    ]
+
+
+def _facts(instance: Instance) -> Changes:
+    return {
+        "name": (None, instance.name),
+        "instance_type": (None, instance.instance_type.name),
+        "region": (None, instance.region.name),
+        "lease_class": (None, instance.lease_class),
+        "project": (None, instance.project.public_id),
+        "ssh_keys": (None, instance.ssh_key_names),
+    }
 
 
 def _refuse_unusable_key(key: str | None) -> None:

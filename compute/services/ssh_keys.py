@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization, User
+from accounts.services.audit import record_event
 from compute.models import SshKey
 from portal.lib.errors import DomainError
 
@@ -129,7 +130,7 @@ def add_ssh_key(
         raise InvalidSshKey(_("An organization has at most 100 SSH keys: delete one that nobody uses."))
     try:
         with transaction.atomic():
-            return SshKey.objects.create(
+            ssh_key = SshKey.objects.create(
                 organization=organization,
                 name=name,
                 public_key=parsed.public_key,
@@ -140,6 +141,14 @@ def add_ssh_key(
     except IntegrityError as error:
         # Two requests at once; the other was first.
         raise DuplicateSshKey(_("This key or name has just been added.")) from error
+    record_event(
+        "ssh_key.added",
+        organization_id=organization.pk,
+        target=("ssh_key", ssh_key.public_id),
+        changes={"name": (None, name), "fingerprint": (None, parsed.fingerprint)},
+        now=now,
+    )
+    return ssh_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,14 @@ def generate_ssh_key(*, organization: Organization, name: str, created_by: User 
 
 
 @transaction.atomic
-def delete_ssh_key(*, ssh_key: SshKey) -> None:
+def delete_ssh_key(*, ssh_key: SshKey, now: datetime) -> None:
     """Forget a key. Running machines keep the keys they were launched with."""
+    public_id, facts = ssh_key.public_id, {"name": (ssh_key.name, None), "fingerprint": (ssh_key.fingerprint, None)}
     ssh_key.delete()
+    record_event(
+        "ssh_key.deleted",
+        organization_id=ssh_key.organization_id,
+        target=("ssh_key", public_id),
+        changes=facts,
+        now=now,
+    )

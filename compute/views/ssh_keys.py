@@ -54,6 +54,6 @@ def ssh_key_create(request: OrganizationRequest) -> HttpResponse:
 @require_POST
 def ssh_key_delete(request: OrganizationRequest, public_id: str) -> HttpResponse:
     ssh_key = get_object_or_404(SshKey.objects.owned_by(request.organization), public_id=public_id)
-    delete_ssh_key(ssh_key=ssh_key)
+    delete_ssh_key(ssh_key=ssh_key, now=timezone.now())
     messages.success(request, _("%(name)s is deleted. Running instances keep it.") % {"name": ssh_key.name})
     return redirect("compute:ssh-key-list", request.organization.slug)

@@ -9,11 +9,13 @@ from allauth.usersessions.middleware import UserSessionsMiddleware as NotingEver
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from portal.lib.context import remember_organization
+from portal.lib.context import Origin, forget, remember_origin
 from portal.lib.http import PortalHttpRequest
 from portal.lib.public_ids import accepted_request_id, new_req_id
 
 log = structlog.get_logger(__name__)
+
+LONGEST_BROWSER = 200
 
 
 class RequestMiddleware:
@@ -34,10 +36,12 @@ class RequestMiddleware:
         request.request_id = accepted_request_id(request.headers.get("x-request-id", "")) or new_req_id()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
+        address, browser = get_adapter().get_client_ip(request), request.headers.get("user-agent", "")
+        remember_origin(Origin(request.request_id, address, browser[:LONGEST_BROWSER]))
         try:
             response = self.get_response(request)
         finally:
-            remember_organization(None)
+            forget()
         response["x-request-id"] = request.request_id
         response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         patch_vary_headers(response, ["HX-Request"])

@@ -40,6 +40,7 @@ new_hold_id = _maker("hold")
 new_req_id = _maker("req")
 new_dep_id = _maker("dep")
 new_price_id = _maker("price")
+new_orig_id = _maker("orig")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.

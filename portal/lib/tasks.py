@@ -8,7 +8,7 @@ from celery import Task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from portal.lib.context import remember_organization
+from portal.lib.context import forget
 from portal.lib.jobs import ORGANIZATION_HEADER
 from portal.lib.tenancy import as_platform, set_organization
 
@@ -43,7 +43,7 @@ class PortalTask(Task):  # type: ignore[type-arg]  # celery's Task is not generi
                 set_organization(int(organization_id))
                 return super().__call__(*args, **kwargs)
         finally:
-            remember_organization(None)
+            forget()
 
     def enqueue_on_commit(self, kwargs: dict[str, Any], organization_id: int | None, after: timedelta) -> None:
         headers = {} if organization_id is None else {ORGANIZATION_HEADER: str(organization_id)}

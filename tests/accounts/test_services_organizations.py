@@ -103,7 +103,9 @@ def test_suggests_a_name_from_the_address(email: str, name: str):
 def test_renames_without_moving():
     organization = make_organization()
 
-    changed = change_organization(organization=organization, name="Acme Two", kind=Organization.Kind.ENTERPRISE)
+    changed = change_organization(
+        organization=organization, name="Acme Two", kind=Organization.Kind.ENTERPRISE, now=NOW
+    )
 
     assert (changed.name, changed.kind, changed.slug) == ("Acme Two", "enterprise", organization.slug)
 
@@ -113,7 +115,7 @@ def test_refuses_to_take_the_name_away():
     organization = make_organization("Acme")
 
     with pytest.raises(UnableToChangeOrganization):
-        change_organization(organization=organization, name=" ", kind=Organization.Kind.ENTERPRISE)
+        change_organization(organization=organization, name=" ", kind=Organization.Kind.ENTERPRISE, now=NOW)
 
     organization.refresh_from_db()
     assert (organization.name, organization.kind) == ("Acme", "startup")
@@ -148,8 +150,8 @@ def test_renames_a_project_unless_the_name_is_taken():
     make_project(organization, "Evaluation")
 
     with pytest.raises(UnableToRenameProject):
-        rename_project(project=project, name="EVALUATION")
+        rename_project(project=project, name="EVALUATION", now=NOW)
     project.refresh_from_db()
     assert project.name == "Training"
 
-    assert rename_project(project=project, name="Training 2").name == "Training 2"
+    assert rename_project(project=project, name="Training 2", now=NOW).name == "Training 2"

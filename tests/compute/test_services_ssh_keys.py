@@ -115,5 +115,5 @@ def test_makes_a_pair_and_keeps_only_the_public_half():
     assert private.get_fingerprint() == made.ssh_key.fingerprint
     assert "PRIVATE" not in SshKey.objects.get().public_key
 
-    delete_ssh_key(ssh_key=made.ssh_key)
+    delete_ssh_key(ssh_key=made.ssh_key, now=NOW)
     assert not SshKey.objects.exists()

@@ -1,4 +1,4 @@
-"""Reads that need more than one queryset, and the look-ups that come before an organization is known."""
+"""API keys as pages and programs see them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,21 +6,8 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Q
 
-from accounts.models import ApiKey, KeyState, Membership, Organization, Project, User
-
-PAGE_SIZE = 50
-
-
-def membership_in(user: User, slug: str) -> Membership | None:
-    """Return the user's membership with its organization, or None. Needs `set_user` before."""
-    memberships = Membership.objects.of_user(user).select_related("organization")
-    return memberships.filter(organization__slug=slug).first()
-
-
-def memberships_of(user: User) -> list[Membership]:
-    """Return the user's memberships with their organizations, by name. Needs `set_user` before."""
-    memberships = Membership.objects.of_user(user).select_related("organization")
-    return list(memberships.order_by("organization__name", "pk"))
+from accounts.models import ApiKey, KeyState, Organization
+from accounts.selectors.pages import PAGE_SIZE, is_text
 
 
 def organization_id_of_key(digest: bytes) -> int | None:
@@ -87,7 +74,7 @@ class KeyPage:
 def key_page(organization: Organization, now: datetime, after: str) -> KeyPage:
     """Return 50 keys, newest first, from the one after the public id `after` on; from the newest if nothing is."""
     keys = ApiKey.objects.owned_by(organization)
-    last = keys.filter(public_id=after).values_list("created_at", "pk").first() if _is_text(after) else None
+    last = keys.filter(public_id=after).values_list("created_at", "pk").first() if is_text(after) else None
     if last is not None:
         keys = keys.filter(Q(created_at__lt=last[0]) | Q(created_at=last[0], pk__lt=last[1]))
     found = list(keys.select_related("project").newest_first()[: PAGE_SIZE + 1])
@@ -107,24 +94,3 @@ def _key_row(key: ApiKey, state: KeyState) -> KeyRow:
         last_used_at=key.last_used_at,
         expires_at=key.expires_at,
     )
-
-
-def _is_text(after: str) -> bool:
-    """Whether it may be an id at all; PostgreSQL refuses the one character that no text may hold."""
-    return after != "" and "\0" not in after
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectPage:
-    projects: list[Project]
-    next_after: str  # the public id to continue after, empty on the last page
-
-
-def project_page(organization: Organization, after: str) -> ProjectPage:
-    """Return 50 projects, oldest first, from the one after the public id `after` on; from the oldest if nothing is."""
-    projects = Project.objects.owned_by(organization)
-    last = projects.filter(public_id=after).values_list("created_at", "pk").first() if _is_text(after) else None
-    if last is not None:
-        projects = projects.filter(Q(created_at__gt=last[0]) | Q(created_at=last[0], pk__gt=last[1]))
-    found = list(projects.in_order()[: PAGE_SIZE + 1])
-    return ProjectPage(found[:PAGE_SIZE], found[PAGE_SIZE - 1].public_id if len(found) > PAGE_SIZE else "")
