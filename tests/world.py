@@ -117,7 +117,7 @@ class World:
     def secret(self, organization: Organization, *scopes: Scope) -> str:
         """Return a fresh key of the organization with these scopes."""
         kind = KeyKind.MANAGEMENT if Scope.KEYS_WRITE in scopes else KeyKind.LIVE
-        project = organization.projects.get()
+        project = organization.projects.in_order()[0]
         return issue_key(project=project, name="sweep", scopes=scopes, created_by=None, now=NOW, kind=kind).secret
 
     @cached_property

@@ -1,0 +1,186 @@
+"""Whatever changes something for an organization leaves an entry in its audit log (security A1).
+
+As the owner presses every form of every page in every state, and as a program asks every route of the API to change
+something: where rows changed there must be an entry that names who, from where and in which request. A route that
+changes nothing here and is not known for it fails, so that a new one is filled in or explained.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import asyncssh
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import AuditEvent, Role, Scope
+from billing.models import SpendCap
+from tests.documents import Document
+from tests.routes import ROUTES, Route, name_of
+from tests.support import undone
+from tests.visits import Scene, Visit, make_scene, visits
+from tests.world import World
+
+PAGES = [visit for visit in visits() if visit.route.is_of_organization and not visit.is_empty]
+# Tables that a request may touch without having done anything: the log itself.
+NOT_A_CHANGE = {"accounts_auditevent", "accounts_auditorigin"}
+
+
+def public_key() -> str:
+    return asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+
+
+def launch_body(world: World) -> dict[str, Any]:
+    instance = world.ours.instances.get(public_id=world.objects["instance"])
+    return {
+        "region_name": instance.region.name,
+        "instance_type_name": instance.instance_type.name,
+        "ssh_key_names": [world.ours.ssh_keys.all()[0].name],
+    }
+
+
+# What people type into a field, by its name.
+TYPED: dict[str, Any] = {"name": "night-shift", "scopes": "inference", "auto_stop_hours": "4"}
+KEYS = ("new_public_key", "public_key")
+# Pages that take POST and leave no entry, and why.
+WITHOUT_ENTRY: dict[str, str] = {
+    "quickstart-run": "asks a model: the receipt says what came of it",
+}
+# What programs send, by route and method.
+BODIES: dict[tuple[str, str], Any] = {
+    ("accounts:api-key-list", "POST"): lambda world: {"name": "robot", "scopes": ["inference"]},
+    ("accounts:api-key-detail", "DELETE"): lambda world: None,
+    ("compute:api-launch", "POST"): launch_body,
+    ("compute:api-terminate", "POST"): lambda world: {"instance_ids": [world.objects["instance"]]},
+    ("compute:api-ssh-key-list", "POST"): lambda world: {"name": "robot"},
+    ("compute:api-ssh-key-detail", "DELETE"): lambda world: None,
+}
+# Routes of programs that no row of the world lets change anything.
+PROGRAMS_WITHOUT_CHANGE = {
+    "compute:api-restart": "the world's instance has not booted; the page of a running one is pressed above",
+}
+
+
+@pytest.fixture(scope="module")
+def scene(world_of_module: World, django_db_blocker: Any) -> Scene:
+    with django_db_blocker.unblock():
+        made = make_scene(world_of_module)
+        # So that a launch finds its budget.
+        SpendCap.objects.of_organization(world_of_module.ours.pk).update(limit_nano=10**15)
+        return made
+
+
+@pytest.fixture
+def stage(scene: Scene, django_db_blocker: Any) -> Iterator[Scene]:
+    with django_db_blocker.unblock(), undone():
+        yield scene
+
+
+def filled(fields: dict[str, list[str]]) -> dict[str, Any]:
+    """Return the form with what its fields wait for."""
+    typed = {name: public_key() for name in KEYS if name in fields}
+    return fields | {name: value for name, value in TYPED.items() if name in fields or name == "scopes"} | typed
+
+
+def presses(client: Client, address: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield where each form of a page goes and what is sent; one that only takes POST gets no fields."""
+    page = client.get(address)
+    if page.status_code == 405:
+        yield address, {}
+        return
+    if page.status_code == 200 and "text/html" in page.headers["Content-Type"]:
+        for form in Document(page.content.decode()).post_forms():
+            yield form.target(address), filled(form.data)
+
+
+def entries_behind(sequence: int, organization_id: int) -> list[AuditEvent]:
+    return list(AuditEvent.objects.filter(organization_id=organization_id, sequence__gt=sequence))
+
+
+def newest(organization_id: int) -> int:
+    return max(AuditEvent.objects.filter(organization_id=organization_id).values_list("sequence", flat=True), default=0)
+
+
+def changed_tables(world: World, before: dict[str, str]) -> set[str]:
+    after = world.checksum(world.ours)
+    return {table for table in after if after[table] != before[table]} - NOT_A_CHANGE
+
+
+def assert_written_down(world: World, before: dict[str, str], sequence: int, actor_id: str, route: str) -> bool:
+    """Return whether rows changed; fail when they did and no entry says who did it."""
+    tables = changed_tables(world, before)
+    entries = entries_behind(sequence, world.ours.pk)
+    if not tables:
+        assert not entries, f"{route} wrote that something was done, and nothing was"
+        return False
+    assert entries, f"{route} changed {tables} and left no entry"
+    for entry in entries:
+        assert entry.actor_id == actor_id, route
+        assert entry.request_id, route
+        assert entry.origin_id, route
+        assert isinstance(json.loads(entry.changes), dict)
+    return True
+
+
+def route_of(address: str, scene: Scene, visit: Visit) -> str:
+    """Return the name of the route that an address of the organization is."""
+    for route in ROUTES:
+        if route.is_of_organization:
+            objects = scene.public_objects | scene.world.objects
+            objects |= {word: made[visit.state] for word, made in scene.states.items() if visit.state in made}
+            if route.address(scene.world.ours.slug, objects) == address:
+                return route.name
+    return address
+
+
+def test_every_change_that_a_person_makes_is_written_down(stage: Scene):
+    world, written, asked = stage.world, set(), set()
+    owner = world.ours.memberships.filter(role=Role.OWNER).order_by("pk")[0].user
+    for visit in PAGES:
+        client, address = stage.begin(visit)
+        with undone():
+            forms = list(presses(client, address))
+        for target, data in forms:
+            name = route_of(target, stage, visit)
+            asked.add(name)
+            with undone():
+                before, sequence = world.checksum(world.ours), newest(world.ours.pk)
+                client.post(target, data)
+                if assert_written_down(world, before, sequence, owner.public_id, name):
+                    written.add(name)
+
+    assert asked - written == set(WITHOUT_ENTRY)
+    assert len(written) >= 10
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.is_of_programs and isinstance(route.rule.who, Scope)], ids=name_of
+)
+def test_every_change_that_a_program_makes_is_written_down(route: Route, method: str, stage: Scene):
+    world = stage.world
+    assert isinstance(route.rule.who, Scope)
+    secret = world.secret(world.ours, route.rule.who)
+    key_id = world.ours.api_keys.order_by("-pk")[0].public_id
+    make_body = BODIES.get((route.name, method))
+    body = make_body(world) if make_body else {}
+    before, sequence = world.checksum(world.ours), newest(world.ours.pk)
+
+    answer = world.client(None).generic(
+        method,
+        route.address("", world.objects),
+        json.dumps(body),
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+
+    has_changed = assert_written_down(world, before, sequence, key_id, route.name)
+    is_known = answer.status_code == 405 or route.name in PROGRAMS_WITHOUT_CHANGE
+    assert has_changed or is_known, f"{method} {route.name} answered {answer.status_code} and changed nothing"
+
+
+def test_what_is_explained_exists():
+    names = {route.name for route in ROUTES}
+    assert {*WITHOUT_ENTRY, *PROGRAMS_WITHOUT_CHANGE, *(name for name, _ in BODIES)} <= names
+    assert reverse("home") == "/"
