@@ -76,6 +76,12 @@ def _row(page: Page, small: Measured, large: Measured) -> tuple[object, ...]:
 
 
 def _measure(name: str, share: float) -> dict[Page, Measured]:
+    client, addresses = load(name, share)
+    return {page: _measure_page(client, page, address) for page, address in addresses.items()}
+
+
+def load(name: str, share: float) -> "tuple[Client, dict[Page, str]]":
+    """Make a large organization; return its owner's browser and where each page is."""
     from django.conf import settings  # noqa: PLC0415  # Django is set up by now
     from django.core.management import call_command  # noqa: PLC0415
     from django.db import connections  # noqa: PLC0415
@@ -113,7 +119,7 @@ def _measure(name: str, share: float) -> dict[Page, Measured]:
         "instance": newest[0],
         "ids": "&".join(f"id={public_id}" for public_id in newest),
     }
-    return {page: _measure_page(client, page, page.path.format(**fill)) for page in PAGES}
+    return client, {page: page.path.format(**fill) for page in PAGES}
 
 
 def _measure_page(client: "Client", page: Page, address: str) -> Measured:
@@ -132,13 +138,13 @@ def _measure_page(client: "Client", page: Page, address: str) -> Measured:
     with CaptureQueriesContext(connections["default"]) as captured:
         ask()
     sent = [query["sql"] for query in captured.captured_queries if not query["sql"].startswith(NOT_COUNTED)]
-    milliseconds = [_timed(ask) for _ in range(int(os.environ.get("BENCH_ROUNDS", ROUNDS)))]
+    milliseconds = [timed(ask) for _ in range(int(os.environ.get("BENCH_ROUNDS", ROUNDS)))]
     if os.environ.get("BENCH_STATEMENTS"):
         print(page.name, *sent, sep="\n    ")
     return Measured(len(sent), milliseconds, len(brotli.compress(content, quality=5)))
 
 
-def _timed(ask: Callable[[], bytes]) -> float:
+def timed(ask: Callable[[], object]) -> float:
     started = time.perf_counter()
     ask()
     return (time.perf_counter() - started) * 1000
