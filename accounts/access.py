@@ -26,10 +26,10 @@ from rest_framework.views import APIView
 
 from accounts import selectors
 from accounts.models import ApiKey, Membership, Organization, Permission, Scope, User
-from accounts.services.api_keys import IssuedKey, touch_key
+from accounts.services.api_keys import IssuedKey, KeyUse, touch_key
 from accounts.services.audit import person
 from accounts.services.idempotency import Answer, claim_answer, give_claim_back, keep_answer
-from portal.lib.context import Actor, remember_actor
+from portal.lib.context import NOWHERE, Actor, Origin, current_origin, remember_actor
 from portal.lib.http import PortalHttpRequest
 from portal.lib.key_format import digest_of, kind_of
 from portal.lib.one_time import put_secret, take_secret
@@ -162,7 +162,7 @@ class KeyAPIView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        api_key = authenticate_key(secret_in(request))
+        api_key = authenticate_key(secret_in(request), current_origin())
         if self.scope is not None and self.scope not in api_key.scopes:
             raise PermissionDenied(f"This key needs the scope {self.scope.value}.")
         # From here on the request is a KeyRequest.
@@ -218,6 +218,12 @@ class InvalidApiKey(exceptions.AuthenticationFailed):
     auth_header = 'Bearer realm="api"'
 
 
+class AddressNotAllowed(exceptions.APIException):
+    status_code = 403
+    default_code = "address_not_allowed"
+    default_detail = "This key may not be used from this address."
+
+
 def secret_in(request: Request) -> str:
     """Return the key of an Authorization header, or an empty string."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
@@ -231,10 +237,11 @@ def secret_in(request: Request) -> str:
     return ""
 
 
-def authenticate_key(secret: str) -> ApiKey:
+def authenticate_key(secret: str, origin: Origin = NOWHERE) -> ApiKey:
     """Return the key and enter its organization; a malformed key never reaches the database.
 
-    Raises InvalidApiKey with one and the same answer for every reason.
+    Raises InvalidApiKey with one and the same answer for every reason, AddressNotAllowed for a good key that may
+    not be used from there.
     """
     if kind_of(secret, settings.KEY_BRAND) is None:
         raise InvalidApiKey
@@ -242,9 +249,12 @@ def authenticate_key(secret: str) -> ApiKey:
     if organization_id is None:
         raise InvalidApiKey
     set_organization(organization_id)
-    api_key = ApiKey.objects.select_related("organization", "project").get(digest=digest)
     now = timezone.now()
-    if not api_key.is_usable(now):
+    keys = ApiKey.objects.select_related("organization", "project")
+    api_key = keys.filter(digest=digest).first() or keys.opened_by(digest, now).first()
+    if api_key is None or not api_key.is_usable(now):
         raise InvalidApiKey
-    touch_key(api_key=api_key, now=now)
+    if not api_key.may_be_used_from(origin.address):
+        raise AddressNotAllowed
+    touch_key(api_key=api_key, use=KeyUse(origin.address, origin.browser), now=now)
     return api_key

@@ -160,7 +160,7 @@ def _upstream() -> list[str]:
 
 
 def _gateway() -> list[str]:
-    return ["uvicorn", "portal.asgi:application", "--no-access-log"]
+    return ["uvicorn", "portal.asgi:application", "--no-proxy-headers", "--no-access-log"]
 
 
 @contextmanager

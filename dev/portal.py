@@ -86,7 +86,8 @@ class Portal:
         if not os.environ.get("MODEL_UPSTREAM_URL"):
             self._start("models", [python, "-m", "inference.demo_upstream", "--port", str(upstream_port)])
         web = [python, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(self.port)]
-        self._start("web", [*web, "--no-access-log", "--timeout-graceful-shutdown", "3"])
+        # Who is to be believed about X-Forwarded-For says TRUSTED_PROXY_COUNT, not the server.
+        self._start("web", [*web, "--no-proxy-headers", "--no-access-log", "--timeout-graceful-shutdown", "3"])
         self._start("worker", [*celery, "worker", "--concurrency", "2", "--loglevel", "WARNING", "--without-mingle"])
         self._start("beat", [*celery, "beat", "--loglevel", "WARNING", "--schedule", str(RUN / "beat"), "--pidfile="])
 

@@ -133,15 +133,15 @@ class World:
             return [name for (name,) in cursor.fetchall()]
 
     def checksum(self, organization: Organization) -> dict[str, str]:
-        """Return a digest of each table's rows of the organization, but for when a key was last used."""
+        """Return a digest of each table's rows of the organization, but for when and where from a key was last used."""
         digests = {}
         tables = [*((table, "organization_id") for table in self.tenant_tables), ("accounts_organization", "id")]
         with connection.cursor() as cursor:
             for table, column in tables:
                 cursor.execute(
-                    f"SELECT md5(string_agg(row, '|' ORDER BY row)) FROM (SELECT (to_jsonb(t) - 'last_used_at')::text"
+                    f"SELECT md5(string_agg(row, '|' ORDER BY row)) FROM (SELECT (to_jsonb(t) - %s::text[])::text"
                     f" AS row FROM {table} t WHERE {column} = %s) rows",
-                    [organization.pk],
+                    [["last_used_at", "last_used_address", "last_used_agent"], organization.pk],
                 )
                 digests[table] = cursor.fetchone()[0]
         return digests

@@ -1,6 +1,6 @@
 """Who: users, organizations and their members, projects, API keys."""
 
-from accounts.models.api_key import ApiKey, KeyState, OperatorKey, OperatorScope, Scope
+from accounts.models.api_key import ApiKey, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
 from accounts.models.audit import AuditEvent, AuditOrigin
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.organization import Membership, Organization, Project
@@ -18,8 +18,10 @@ __all__ = [
     "OperatorKey",
     "OperatorScope",
     "Organization",
+    "Overlap",
     "Permission",
     "Project",
+    "RetiredSecret",
     "Role",
     "Scope",
     "User",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.organization import Organization, Project
 from accounts.models.user import User
+from portal.lib.addresses import LONGEST_RANGE, is_within, networks_of
 from portal.lib.key_format import HASH_VERSION
 from portal.lib.public_ids import new_key_id
+
+LONGEST_AGENT = 200
 
 
 class Scope(models.TextChoices):
@@ -36,6 +39,19 @@ class KeyState(models.TextChoices):
     ACTIVE = "active", _("Active")
     EXPIRED = "expired", _("Expired")
     REVOKED = "revoked", _("Revoked")
+
+
+class Overlap(models.IntegerChoices):
+    """How many seconds a key's former secret works on after a rotation."""
+
+    NONE = 0, _("Stops at once")
+    HOUR = 3_600, _("Works for 1 hour")
+    DAY = 86_400, _("Works for 1 day")
+    WEEK = 604_800, _("Works for 7 days")
+
+    @property
+    def span(self) -> timedelta:
+        return timedelta(seconds=self.value)
 
 
 class Secret(models.Model):
@@ -81,6 +97,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def with_projects(self) -> ApiKeyQuerySet:
         return self.select_related("project", "created_by")
 
+    def with_former_secrets(self) -> ApiKeyQuerySet:
+        return self.prefetch_related("retired_secrets")
+
+    def opened_by(self, digest: bytes, now: datetime) -> ApiKeyQuerySet:
+        """Keys whose former secret has this digest and still works; at most one. Look for a present one first."""
+        return self.filter(retired_secrets__digest=digest, retired_secrets__valid_until__gt=now)
+
 
 class ApiKey(Secret):
     """A secret of a project for programs."""
@@ -96,6 +119,10 @@ class ApiKey(Secret):
     scopes = ArrayField(models.CharField(max_length=32, choices=Scope))
     # Names of served models this key may call; empty means all.
     allowed_models = ArrayField(models.CharField(max_length=120), default=list, blank=True)
+    # Ranges that this key may be used from, as ipaddress writes networks; empty means anywhere.
+    allowed_addresses = ArrayField(models.CharField(max_length=LONGEST_RANGE), default=list, db_default=[], blank=True)
+    last_used_address = models.CharField(max_length=45, default="", db_default="", blank=True)
+    last_used_agent = models.CharField(max_length=LONGEST_AGENT, default="", db_default="", blank=True)  # User-Agent
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     # Moves with every change that a running gateway must hear of within a second (decisions: Inference).
     changed_at = models.DateTimeField()
@@ -119,6 +146,37 @@ class ApiKey(Secret):
     def scope_words(self) -> list[str]:
         """What the key may do, in words of the pages."""
         return [str(Scope(scope).label) for scope in self.scopes]
+
+    def former_secrets_at(self, now: datetime) -> list[RetiredSecret]:
+        """Return the former secrets that still work, the one that ends last first."""
+        alive = [secret for secret in self.retired_secrets.all() if secret.valid_until > now]
+        return sorted(alive, key=lambda secret: secret.valid_until, reverse=True)
+
+    def may_be_used_from(self, address: str) -> bool:
+        """Whether the key may be used from an address; from an unknown one ("") only if it may be from anywhere."""
+        return is_within(address, networks_of(self.allowed_addresses))
+
+
+class RetiredSecret(models.Model):
+    """A secret that a key had before it was rotated. It works until the second that was stated then."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="retired_secrets")
+    digest = models.BinaryField(unique=True)
+    last_four = models.CharField(max_length=4)
+    retired_at = models.DateTimeField()
+    valid_until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "id"], name="retired_secret_organization_id"),
+            models.CheckConstraint(
+                condition=Q(valid_until__gte=F("retired_at")), name="retired_secret_ends_after_it_was_retired"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"…{self.last_four} of {self.api_key_id} until {self.valid_until}"
 
 
 class OperatorKey(Secret):

@@ -1,18 +1,20 @@
-"""Issue and revoke API keys."""
+"""Issue, change and revoke API keys, and note their use."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Q
+from django.db import connection, transaction
 
 from accounts.models import ApiKey, OperatorKey, Organization, Project, Scope, User
-from accounts.models.api_key import OperatorScope
-from accounts.services.audit import person, record_event
+from accounts.models.api_key import LONGEST_AGENT, OperatorScope
+from accounts.services.audit import changed, person, record_event
+from portal.lib.addresses import UnreadableRange, canonical_ranges
 from portal.lib.errors import DomainError
 from portal.lib.key_format import KeyKind, digest_of, new_secret
+from portal.lib.model_names import UnreadableName, canonical_names
 
 DEFAULT_LIFE = timedelta(days=90)
 MAXIMUM_KEYS = 200
@@ -21,6 +23,25 @@ CUSTOMER_SCOPES = tuple(scope for scope in Scope if scope != Scope.KEYS_WRITE)
 
 # The last use is known to the minute: enough to see what is unused, and a write a minute at the most.
 TOUCH_AFTER = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What a key is narrowed to beside its scopes, as somebody gave it; empty means everything.
+
+    allowed_models: names of served models. allowed_addresses: ranges such as 203.0.113.0/24.
+    """
+
+    allowed_models: Sequence[str] = ()
+    allowed_addresses: Sequence[str] = ()
+
+
+NO_LIMITS = KeyLimits()
+
+
+class UnableToLimitKey(DomainError):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "unable_to_limit_key"
 
 
 class UnableToIssueKey(DomainError):
@@ -41,7 +62,7 @@ class IssuedKey:
 
 
 @transaction.atomic
-def issue_key(
+def issue_key(  # noqa: PLR0913  # all that a key is
     *,
     project: Project,
     name: str,
@@ -50,15 +71,15 @@ def issue_key(
     now: datetime,
     kind: KeyKind = KeyKind.LIVE,
     expires_at: datetime | None = None,
+    limits: KeyLimits = NO_LIMITS,
 ) -> IssuedKey:
     """Issue a key of a project; without `expires_at` it lives 90 days.
 
     Raises UnableToIssueKey for an empty name or scope list, a date in the past, a management key that could
-    call models, another key that could manage keys, or too many keys.
+    call models, another key that could manage keys, or too many keys; UnableToLimitKey.
     """
-    name = " ".join(name.split())
-    if not name:
-        raise UnableToIssueKey("Give the key a name, so that you know later what uses it.")
+    name = _readable_name(name)
+    limits = _canonical(limits)
     if not scopes:
         raise UnableToIssueKey("Choose at least one scope.")
     if expires_at is not None and expires_at <= now:
@@ -79,6 +100,8 @@ def issue_key(
         name=name,
         kind=ApiKey.Kind(kind.value),
         scopes=[scope.value for scope in scopes],
+        allowed_models=list(limits.allowed_models),
+        allowed_addresses=list(limits.allowed_addresses),
         digest=digest_of(secret, settings.API_KEY_PEPPER),
         prefix=f"{settings.KEY_BRAND}_{kind.value}_",
         last_four=secret[-4:],
@@ -96,11 +119,29 @@ def issue_key(
             "project": (None, project.public_id),
             "scopes": (None, list(api_key.scopes)),
             "expires_at": (None, f"{api_key.expires_at:%Y-%m-%dT%H:%M:%SZ}"),
+            **changed(allowed_models=([], api_key.allowed_models), allowed_addresses=([], api_key.allowed_addresses)),
         },
         actor=person(created_by) if created_by else None,
         now=now,
     )
     return IssuedKey(api_key, secret)
+
+
+def _readable_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name:
+        raise UnableToIssueKey("Give the key a name, so that you know later what uses it.")
+    return name
+
+
+def _canonical(limits: KeyLimits) -> KeyLimits:
+    try:
+        return KeyLimits(
+            allowed_models=canonical_names(limits.allowed_models),
+            allowed_addresses=canonical_ranges(limits.allowed_addresses),
+        )
+    except (UnreadableName, UnreadableRange) as error:
+        raise UnableToLimitKey(str(error)) from error
 
 
 # What a first program needs, and nothing that could cost a company its peace: no billing, keys or webhooks.
@@ -118,6 +159,31 @@ def issue_starter_key(*, organization: Organization, created_by: User, now: date
 
 
 @transaction.atomic
+def change_key(*, api_key: ApiKey, name: str, limits: KeyLimits, now: datetime) -> ApiKey:
+    """Give a key another name and other limits, on every process within a second.
+
+    Raises UnableToIssueKey for an empty name, UnableToLimitKey.
+    """
+    name, limits = _readable_name(name), _canonical(limits)
+    api_key = ApiKey.objects.select_for_update().get(pk=api_key.pk)
+    changes = changed(
+        name=(api_key.name, name),
+        allowed_models=(api_key.allowed_models, list(limits.allowed_models)),
+        allowed_addresses=(api_key.allowed_addresses, list(limits.allowed_addresses)),
+    )
+    if not changes:
+        return api_key
+    api_key.name = name
+    api_key.allowed_models = list(limits.allowed_models)
+    api_key.allowed_addresses = list(limits.allowed_addresses)
+    api_key.changed_at = now
+    api_key.save(update_fields=["name", "allowed_models", "allowed_addresses", "changed_at"])
+    target = ("key", api_key.public_id)
+    record_event("key.changed", organization_id=api_key.organization_id, target=target, changes=changes, now=now)
+    return api_key
+
+
+@transaction.atomic
 def revoke_key(*, api_key: ApiKey, now: datetime) -> ApiKey:
     """End a key at once, on every process within a second; revoking a revoked key changes nothing."""
     api_key = ApiKey.objects.select_for_update().get(pk=api_key.pk)
@@ -129,16 +195,37 @@ def revoke_key(*, api_key: ApiKey, now: datetime) -> ApiKey:
     return api_key
 
 
-def touch_key(*, api_key: ApiKey, now: datetime) -> None:
-    """Remember that a key was used, at most once a minute and without waiting for anybody."""
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """Where a key was used from: the address, and the program as its User-Agent header calls it."""
+
+    address: str = ""
+    agent: str = ""
+
+
+def touch_key(*, api_key: ApiKey, use: KeyUse, now: datetime) -> None:
+    """Remember that a key was used, and where from, at most once a minute and without waiting for anybody."""
     if api_key.last_used_at is None or now - api_key.last_used_at >= TOUCH_AFTER:
-        ApiKey.objects.filter(pk=api_key.pk).update(last_used_at=now)
+        touch_keys(uses={api_key.pk: use}, now=now)
 
 
-def touch_keys(*, api_key_ids: Collection[int], now: datetime) -> None:
-    """Do as `touch_key` does for many keys, in one statement."""
-    is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - TOUCH_AFTER)
-    ApiKey.objects.filter(is_due, pk__in=api_key_ids).update(last_used_at=now)
+_TOUCH = """
+    UPDATE accounts_apikey SET last_used_at = %(now)s, last_used_address = use.address, last_used_agent = use.agent
+    FROM unnest(%(keys)s::bigint[], %(addresses)s::text[], %(agents)s::text[]) AS use (id, address, agent)
+    WHERE accounts_apikey.id = use.id AND (last_used_at IS NULL OR last_used_at <= %(due)s)
+"""
+
+
+def touch_keys(*, uses: Mapping[int, KeyUse], now: datetime) -> None:
+    """Do as `touch_key` does for many keys, in one statement. uses: by id of the key."""
+    addresses = [use.address for use in uses.values()]
+    # A program may call itself anything, and PostgreSQL takes every character but this one.
+    agents = [use.agent.replace("\0", "")[:LONGEST_AGENT] for use in uses.values()]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _TOUCH,
+            {"now": now, "due": now - TOUCH_AFTER, "keys": list(uses), "addresses": addresses, "agents": agents},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,19 @@ import msgspec
 import structlog
 from django.conf import settings
 
-from inference.gateway.asgi import Application, ClientGone, Receive, Scope, Send, header, read_body, send_answer
+from accounts.models.api_key import LONGEST_AGENT
+from accounts.services.api_keys import KeyUse
+from inference.gateway.asgi import (
+    Application,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    address_of,
+    header,
+    read_body,
+    send_answer,
+)
 from inference.gateway.budget import Budget
 from inference.gateway.console import PlaygroundDoor
 from inference.gateway.database import UNREACHABLE, Database
@@ -102,6 +114,7 @@ class Gateway:
     def __init__(self, rates: Rates) -> None:
         self._database = Database()
         self._keys = KeyRing(self._database, brand=settings.KEY_BRAND, pepper=settings.API_KEY_PEPPER)
+        self._proxy_count = settings.ALLAUTH_TRUSTED_PROXY_COUNT
         self._shelf = Shelf(self._database)
         self._limits = Limits(rates)
         self._budget = Budget(self._database)
@@ -159,7 +172,8 @@ class Gateway:
                 raise ApiError(
                     405, f"{path[:100]} takes {allowed}.", code="method_not_allowed", headers={"allow": allowed}
                 )
-            caller = await self._keys.caller_of(header(scope, b"authorization"), asking.requested_at)
+            use = KeyUse(address_of(scope, proxy_count=self._proxy_count), header(scope, b"user-agent")[:LONGEST_AGENT])
+            caller = await self._keys.caller_of(header(scope, b"authorization"), use, asking.requested_at)
             if endpoint is None:
                 await self._answer_models(path.removeprefix("/v1/models").strip("/"), caller, asking, send)
             else:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from inference.gateway.errors import ApiError
+from portal.lib.addresses import client_address
 
 # ASGI's own types are open dictionaries.
 type Scope = dict[str, Any]
@@ -21,6 +22,13 @@ def header(scope: Scope, name: bytes) -> str:
         if key == name:
             return bytes(value).decode("latin-1")
     return ""
+
+
+def address_of(scope: Scope, *, proxy_count: int) -> str:
+    """Return the address of the client, or "" when it cannot be known. proxy_count: of our own, in front of us."""
+    peer = scope.get("client")
+    forwarded = [bytes(value).decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
+    return client_address(peer[0] if peer else "", ",".join(forwarded), proxy_count=proxy_count)
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:

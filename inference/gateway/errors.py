@@ -48,6 +48,12 @@ def invalid_key() -> ApiError:
     )
 
 
+def wrong_address() -> ApiError:
+    return ApiError(
+        403, "This key may not be used from this address.", code="address_not_allowed", kind="permission_error"
+    )
+
+
 def unknown_model() -> ApiError:
     return ApiError(404, "There is no such model. GET /v1/models lists them.", code="model_not_found", param="model")
 

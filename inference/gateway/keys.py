@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 
-from accounts.models import ApiKey, Scope
-from accounts.services.api_keys import touch_keys
+from accounts.models import ApiKey, RetiredSecret, Scope
+from accounts.services.api_keys import KeyUse, touch_keys
 from inference.gateway.database import UNREACHABLE, Database
-from inference.gateway.errors import ApiError, invalid_key, no_database
+from inference.gateway.errors import ApiError, invalid_key, no_database, wrong_address
+from portal.lib.addresses import Network, is_within, networks_of
 from portal.lib.key_format import KeyKind, digest_of, kind_of
 
 MAXIMUM_KEYS = 100_000
@@ -29,7 +30,9 @@ class Caller:
     # Public id of the key or person: what limits count by and logs say.
     name: str = ""
     allowed_models: frozenset[str] = frozenset()
+    allowed_networks: tuple[Network, ...] = ()
     may_infer: bool = True
+    # A former secret ends before its key does.
     expires_at: datetime | None = None
 
 
@@ -48,11 +51,11 @@ class KeyRing:
         self._pepper = pepper
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._loading: dict[bytes, asyncio.Task[Caller | None]] = {}
-        self._used: set[int] = set()
+        self._used: dict[int, KeyUse] = {}
         # Moves with every look for changes, so that a load that began before one is not trusted after it.
         self._looks = 0
 
-    async def caller_of(self, authorization: str, now: datetime) -> Caller:
+    async def caller_of(self, authorization: str, use: KeyUse, now: datetime) -> Caller:
         """Return who the Authorization header names. Raises ApiError 401, 403, or 503 without a database."""
         kind, _, secret = authorization.partition(" ")
         secret = secret.strip()
@@ -67,23 +70,25 @@ class KeyRing:
             caller = await self._load_once(digest)
         if caller is None or (caller.expires_at is not None and caller.expires_at <= now):
             raise invalid_key()
+        if not is_within(use.address, caller.allowed_networks):
+            raise wrong_address()
         if not caller.may_infer:
             raise ApiError(
                 403, "This key needs the scope inference.", code="insufficient_scope", kind="permission_error"
             )
         if caller.api_key_id is not None:
-            self._used.add(caller.api_key_id)
+            self._used[caller.api_key_id] = use
         return caller
 
     async def note_uses(self, now: datetime) -> None:
         """Write down which keys were used. Raises what Django raises when the database cannot be reached."""
-        used, self._used = self._used, set()
+        used, self._used = self._used, {}
         if not used:
             return
         try:
-            await self._database.run(touch_keys, api_key_ids=used, now=now)
+            await self._database.run(touch_keys, uses=used, now=now)
         except UNREACHABLE:
-            self._used |= used
+            self._used = used | self._used
             raise
 
     async def forget_changed(self, now: datetime) -> None:
@@ -113,24 +118,49 @@ class KeyRing:
         return caller
 
 
+_COLUMNS = (
+    "organization_id",
+    "project_id",
+    "pk",
+    "public_id",
+    "scopes",
+    "allowed_models",
+    "allowed_addresses",
+    "expires_at",
+)
+
+
 def _load_caller(digest: bytes) -> Caller | None:
-    rows = ApiKey.objects.filter(digest=digest, revoked_at=None)
-    row = rows.values_list(
-        "organization_id", "project_id", "pk", "public_id", "scopes", "allowed_models", "expires_at"
-    ).first()
+    row = ApiKey.objects.filter(digest=digest, revoked_at=None).values_list(*_COLUMNS).first()
+    until = None
+    if row is None:
+        # A former secret; the second until which it works is compared with the time of each request.
+        former = RetiredSecret.objects.filter(digest=digest).first()
+        if former is None:
+            return None
+        row = ApiKey.objects.filter(pk=former.api_key_id, revoked_at=None).values_list(*_COLUMNS).first()
+        until = former.valid_until
     if row is None:
         return None
-    organization_id, project_id, pk, public_id, scopes, allowed_models, expires_at = row
+    organization_id, project_id, pk, public_id, scopes, allowed_models, allowed_addresses, expires_at = row
     return Caller(
         organization_id=organization_id,
         project_id=project_id,
         api_key_id=pk,
         name=public_id,
         allowed_models=frozenset(allowed_models),
+        allowed_networks=networks_of(allowed_addresses),
         may_infer=Scope.INFERENCE.value in scopes,
-        expires_at=expires_at,
+        expires_at=min((end for end in (expires_at, until) if end is not None), default=None),
     )
 
 
-def _changed_since(instant: datetime) -> list[bytes]:
-    return [bytes(digest) for digest in ApiKey.objects.filter(changed_at__gt=instant).values_list("digest", flat=True)]
+def _changed_since(instant: datetime) -> set[bytes]:
+    """Return the digests of the present and the former secrets of keys that changed."""
+    changed = ApiKey.objects.filter(changed_at__gt=instant)
+    return {
+        bytes(digest)
+        for pair in changed.values_list("digest", "retired_secrets__digest")
+        for digest in pair
+        if digest is not None
+    }

@@ -177,6 +177,7 @@ def _pointers(detail: Any, path: str = "") -> list[dict[str, str]]:
 # Our codes -> those of the Lambda Cloud API, which existing tools know; what is missing keeps its own.
 LAMBDA_CODES = {
     "invalid_api_key": "global/invalid-api-key",
+    "address_not_allowed": "global/address-not-allowed",
     "invalid_parameters": "global/invalid-parameters",
     "invalid_ssh_key": "global/invalid-parameters",
     "object_does_not_exist": "global/object-does-not-exist",

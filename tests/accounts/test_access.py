@@ -1,5 +1,6 @@
 """The door for programs: what is a key, what never reaches the database."""
 
+import os
 import random
 import string
 from collections.abc import Iterator
@@ -10,13 +11,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.access import InvalidApiKey, authenticate_key
-from accounts.services.api_keys import issue_operator_key
+from accounts.access import AddressNotAllowed, InvalidApiKey, authenticate_key
+from accounts.models import Scope
+from accounts.services.api_keys import KeyLimits, issue_key, issue_operator_key, revoke_key
+from portal.lib.context import Origin
 from portal.lib.key_format import kind_of
 from tests.factories.accounts import make_key, make_project
 
 NOW = datetime.now(UTC)
-MUTANTS = 2_000
+MUTANTS = 10_000 if os.environ.get("PROVE") else 2_000
 BASE62 = string.ascii_letters + string.digits
 
 
@@ -71,3 +74,55 @@ def test_an_operator_key_opens_no_organization():
 
     with pytest.raises(InvalidApiKey):
         authenticate_key(secret)
+
+
+# --- Where a key is used from ----------------------------------------------------------------------
+
+
+def here(address: str, browser: str = "") -> Origin:
+    return Origin(request_id="", address=address, browser=browser)
+
+
+@pytest.mark.django_db
+def test_a_key_opens_from_its_addresses_only():
+    limits = KeyLimits(allowed_addresses=["203.0.113.0/24", "2001:db8::/32"])
+    issued = issue_key(
+        project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW, limits=limits
+    )
+
+    for address in ("203.0.113.7", "2001:db8::1", "::ffff:203.0.113.7"):
+        assert authenticate_key(issued.secret, here(address)) == issued.api_key
+    for address in ("203.0.114.7", "2001:db9::1", "", "unknown"):
+        with pytest.raises(AddressNotAllowed):
+            authenticate_key(issued.secret, here(address))
+
+
+@pytest.mark.django_db
+def test_a_key_that_has_ended_says_nothing_of_addresses():
+    limits = KeyLimits(allowed_addresses=["203.0.113.0/24"])
+    issued = issue_key(
+        project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW, limits=limits
+    )
+    revoke_key(api_key=issued.api_key, now=NOW)
+
+    with pytest.raises(InvalidApiKey):
+        authenticate_key(issued.secret, here("192.0.2.1"))
+
+
+@pytest.mark.django_db
+def test_a_use_is_noted_with_its_place_and_a_refused_one_is_not():
+    limits = KeyLimits(allowed_addresses=["203.0.113.0/24"])
+    issued = issue_key(
+        project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW, limits=limits
+    )
+    key = issued.api_key
+
+    with pytest.raises(AddressNotAllowed):
+        authenticate_key(issued.secret, here("192.0.2.1", "scanner/1"))
+    key.refresh_from_db()
+    assert (key.last_used_at, key.last_used_address, key.last_used_agent) == (None, "", "")
+
+    authenticate_key(issued.secret, here("203.0.113.7", "curl/8"))
+    key.refresh_from_db()
+    assert key.last_used_at is not None
+    assert (key.last_used_address, key.last_used_agent) == ("203.0.113.7", "curl/8")

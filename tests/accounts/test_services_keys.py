@@ -1,12 +1,23 @@
 """API keys: what is stored, what is refused."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 
-from accounts.models import ApiKey, KeyState, Scope
-from accounts.services.api_keys import UnableToIssueKey, issue_key, revoke_key, touch_key, touch_keys
+from accounts.models import ApiKey, AuditEvent, KeyState, Scope
+from accounts.services.api_keys import (
+    KeyLimits,
+    KeyUse,
+    UnableToIssueKey,
+    UnableToLimitKey,
+    change_key,
+    issue_key,
+    revoke_key,
+    touch_key,
+    touch_keys,
+)
 from portal.lib.key_format import KeyKind
 from tests.factories.accounts import make_project
 
@@ -65,9 +76,12 @@ def test_remembers_the_last_use_to_the_minute():
     key = issue_key(project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW).api_key
 
     for seconds, expected in [(0, 0), (59, 0), (60, 60), (100, 60)]:
-        touch_key(api_key=key, now=NOW + timedelta(seconds=seconds))
+        use = KeyUse(f"203.0.113.{seconds}", f"program/{seconds} \0" + "x" * 300)
+        touch_key(api_key=key, use=use, now=NOW + timedelta(seconds=seconds))
         key.refresh_from_db()
         assert key.last_used_at == NOW + timedelta(seconds=expected)
+        assert key.last_used_address == f"203.0.113.{expected}"
+        assert key.last_used_agent == f"program/{expected} ".ljust(200, "x")
 
 
 @pytest.mark.django_db
@@ -76,13 +90,19 @@ def test_remembers_the_last_use_of_many_keys_to_the_minute():
         issue_key(project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW).api_key
         for _ in range(3)
     ]
-    touch_key(api_key=keys[0], now=NOW - timedelta(seconds=59))
+    touch_key(api_key=keys[0], use=KeyUse("192.0.2.1", "a"), now=NOW - timedelta(seconds=59))
 
-    touch_keys(api_key_ids={key.pk for key in keys[:2]}, now=NOW)
+    touch_keys(uses={key.pk: KeyUse("2001:db8::1", f"b{key.pk}") for key in keys[:2]}, now=NOW)
 
-    for key, expected in zip(keys, [NOW - timedelta(seconds=59), NOW, None], strict=True):
+    found = []
+    for key in keys:
         key.refresh_from_db()
-        assert key.last_used_at == expected
+        found.append((key.last_used_at, key.last_used_address, key.last_used_agent))
+    assert found == [
+        (NOW - timedelta(seconds=59), "192.0.2.1", "a"),
+        (NOW, "2001:db8::1", f"b{keys[1].pk}"),
+        (None, "", ""),
+    ]
 
 
 @pytest.mark.django_db
@@ -92,3 +112,52 @@ def test_tells_the_state_of_a_key():
     assert key.state(NOW) is KeyState.ACTIVE
     assert key.state(NOW + timedelta(days=90)) is KeyState.EXPIRED
     assert revoke_key(api_key=key, now=NOW).state(NOW + timedelta(days=90)) is KeyState.REVOKED
+
+
+def newest_event() -> tuple[str, dict[str, list[object]]]:
+    event = AuditEvent.objects.order_by("-sequence")[0]
+    return event.action, json.loads(event.changes)
+
+
+@pytest.mark.django_db
+def test_keeps_limits_in_one_form_and_says_so_in_the_log():
+    limits = KeyLimits([" demo-chat", "demo-chat", "meta/llama-3.3"], ["10.1.2.3/8", "::1"])
+
+    key = issue_key(
+        project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW, limits=limits
+    ).api_key
+
+    key.refresh_from_db()
+    assert key.allowed_models == ["demo-chat", "meta/llama-3.3"]
+    assert key.allowed_addresses == ["10.0.0.0/8", "::1/128"]
+    action, changes = newest_event()
+    assert action == "key.created"
+    assert changes["allowed_models"] == [[], ["demo-chat", "meta/llama-3.3"]]
+    assert changes["allowed_addresses"] == [[], ["10.0.0.0/8", "::1/128"]]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "limits", [KeyLimits(["a b"]), KeyLimits([""]), KeyLimits(["m" * 121]), KeyLimits([], ["everywhere"])]
+)
+def test_refuses_limits_that_it_cannot_read(limits: KeyLimits):
+    with pytest.raises(UnableToLimitKey):
+        issue_key(project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW, limits=limits)
+
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.django_db
+def test_changes_a_key_once_and_writes_down_what_really_changed():
+    key = issue_key(project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW).api_key
+    later = NOW + timedelta(hours=1)
+
+    changed = change_key(api_key=key, name=" ci  ", limits=KeyLimits(["demo-chat"]), now=later)
+
+    assert (changed.name, changed.allowed_models, changed.changed_at) == ("ci", ["demo-chat"], later)
+    assert newest_event() == ("key.changed", {"allowed_models": [[], ["demo-chat"]]})
+    events = AuditEvent.objects.count()
+    again = change_key(api_key=key, name="ci", limits=KeyLimits(["demo-chat"]), now=later + timedelta(hours=1))
+    assert (again.changed_at, AuditEvent.objects.count()) == (later, events)
+    with pytest.raises(UnableToIssueKey):
+        change_key(api_key=key, name=" ", limits=KeyLimits(), now=later)

@@ -124,7 +124,9 @@ class ServedGateway:
     def start(self, rates: Rates | None = None) -> None:
         self.port = free_port()
         front = GatewayFront(behind=django_application, rates=rates)
-        config = uvicorn.Config(front, port=self.port, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            front, port=self.port, proxy_headers=False, log_config=None, lifespan="on", timeout_graceful_shutdown=5
+        )
         server = self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
         self._thread.start()

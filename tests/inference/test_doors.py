@@ -1,9 +1,13 @@
 """Keys at the door: what the database hears of, how fast a change is felt, and what is noted."""
 
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import httpx2 as httpx
 import pytest
@@ -11,14 +15,16 @@ from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import ApiKey, Project
-from accounts.services.api_keys import revoke_key
+from accounts.models import ApiKey, Overlap, Project, RetiredSecret
+from accounts.services.api_keys import KeyLimits, change_key, revoke_key
+from accounts.services.key_rotation import rotate_key
 from billing.models import UsageEvent
 from dev.services import free_port
 from inference.models import Receipt
 from portal.lib.tenancy import GATEWAY_ALIAS
 from tests.factories.accounts import make_key, make_organization
-from tests.inference.conftest import ServedGateway, wait_until
+from tests.inference.conftest import ROOT, ServedGateway, wait_until
+from tests.own_database import OwnDatabase
 
 BODY = {"model": "demo-chat", "messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 5}
 
@@ -90,6 +96,44 @@ def test_revokes_within_a_second_while_requests_run(gateway: ServedGateway):
     assert accepted_last - revoked < 1
 
 
+def test_lets_a_key_in_from_its_addresses_only(gateway: ServedGateway, settings):
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    ApiKey.objects.update(allowed_addresses=["203.0.113.0/24", "2001:db8::/32"])
+    gateway.start()
+    bearer = (b"authorization", b"Bearer " + gateway.key.secret.encode())
+
+    def ask(*forwarded: str) -> tuple[int, str | None]:
+        headers = [bearer, *((b"x-forwarded-for", address.encode()) for address in forwarded)]
+        answer = httpx.get(f"{gateway.url}/v1/models", headers=headers)
+        return answer.status_code, answer.json().get("error", {}).get("code")
+
+    assert ask("203.0.113.7") == ask("192.0.2.1, 203.0.113.7") == ask("2001:db8::1") == (200, None)
+    refused = (403, "address_not_allowed")
+    # What stands further left, or in a header before, anybody may have written.
+    assert ask("192.0.2.1") == ask("203.0.113.7, 192.0.2.1") == ask("203.0.113.7", "192.0.2.1") == refused
+    # 127.0.0.1 itself; and nobody.
+    assert ask() == ask("unknown") == refused
+
+
+def test_does_not_listen_to_proxies_that_it_has_none_of(gateway: ServedGateway):
+    ApiKey.objects.update(allowed_addresses=["203.0.113.0/24"])
+    gateway.start()
+    headers = {"authorization": f"Bearer {gateway.key.secret}", "x-forwarded-for": "203.0.113.7"}
+
+    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=BODY, headers=headers)
+
+    assert (answer.status_code, answer.json()["error"]) == (
+        403,
+        {
+            "message": "This key may not be used from this address.",
+            "type": "permission_error",
+            "param": None,
+            "code": "address_not_allowed",
+        },
+    )
+    assert not Receipt.objects.exists()
+
+
 def test_notes_the_last_use_of_a_key_at_most_once_a_minute(gateway: ServedGateway, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("inference.gateway.app.NOTE_SECONDS", 0.1)
     gateway.start()
@@ -102,6 +146,8 @@ def test_notes_the_last_use_of_a_key_at_most_once_a_minute(gateway: ServedGatewa
     httpx.get(f"{gateway.url}/v1/models", headers=headers)
     wait_until(lambda: last_use() is not None)
     noted = last_use()
+    key = ApiKey.objects.get(pk=gateway.key.api_key.pk)
+    assert (key.last_used_address, key.last_used_agent[:14]) == ("127.0.0.1", "python-httpx2/"[:14])
     httpx.get(f"{gateway.url}/v1/models", headers=headers)
     time.sleep(0.5)
 
@@ -148,3 +194,110 @@ def test_calls_nesting_without_end_bad_json(gateway: ServedGateway, path: str):
     )
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+
+
+# --- Several processes -----------------------------------------------------------------------------
+
+PROCESSES = 4
+
+
+@contextmanager
+def gateway_processes(own: OwnDatabase) -> Iterator[list[str]]:
+    """Run the portal's own entry in several processes on one database; yields their addresses."""
+    ports = [free_port() for _ in range(PROCESSES)]
+    environment = {**os.environ, **own.environment, "DJANGO_SETTINGS_MODULE": "portal.settings"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--no-proxy-headers", "--port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for port in ports
+    ]
+    try:
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        for url in urls:
+            wait_until(partial(answers, url), seconds=60)
+        yield urls
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def refused_after(urls: list[str], secret: str, act: Callable[[], object]) -> float:
+    """Use a secret everywhere, do something, and return when the last process took it for the last time, in seconds."""
+    headers = {"authorization": f"Bearer {secret}"}
+    with ExitStack() as clients:
+        opened = [clients.enter_context(httpx.Client(base_url=url, headers=headers)) for url in urls]
+        assert {client.get("/v1/models").status_code for client in opened} == {200}
+        act()
+        done = last = time.monotonic()
+        while time.monotonic() < done + 1.5:
+            if any(client.get("/v1/models").status_code == 200 for client in opened):
+                last = time.monotonic()
+            time.sleep(0.02)
+        assert {client.get("/v1/models").status_code for client in opened} == {401}
+    return last - done
+
+
+@pytest.mark.processes
+@pytest.mark.asvs("8.3.2")
+def test_what_changes_of_a_key_holds_on_every_process_within_a_second(
+    gateway: ServedGateway, own_database: OwnDatabase
+):
+    key = gateway.key.api_key
+    with gateway_processes(own_database) as urls:
+
+        def statuses(secret: str) -> set[int]:
+            headers = {"authorization": f"Bearer {secret}"}
+            return {httpx.get(f"{url}/v1/models", headers=headers).status_code for url in urls}
+
+        def rotate(overlap: Overlap) -> str:
+            return rotate_key(api_key=key, overlap=overlap, now=datetime.now(UTC)).secret
+
+        second = rotate(Overlap.HOUR)
+        assert statuses(gateway.key.secret) == statuses(second) == {200}
+
+        secrets: list[str] = []
+        assert refused_after(urls, gateway.key.secret, lambda: secrets.append(rotate(Overlap.NONE))) < 1
+        assert (statuses(second), statuses(secrets[0])) == ({401}, {200})
+
+        change = partial(change_key, api_key=key, name="here", now=datetime.now(UTC))
+        change(limits=KeyLimits(allowed_addresses=["203.0.113.0/24"]))
+        time.sleep(1)
+        assert statuses(secrets[0]) == {403}
+        change(limits=KeyLimits(), now=datetime.now(UTC))
+        time.sleep(1)
+
+        former, present = secrets[0], rotate(Overlap.DAY)
+        assert statuses(present) == {200}
+        assert refused_after(urls, former, lambda: revoke_key(api_key=key, now=datetime.now(UTC))) < 1
+        assert statuses(present) == {401}
+        # What ended within the gateway ended on the pages' side of the same processes too.
+        headers = {"authorization": f"Bearer {former}"}
+        assert {httpx.get(f"{url}/api/v1/projects", headers=headers).status_code for url in urls} == {401}
+
+
+def test_a_former_secret_ends_at_its_second_without_anybody_saying_so(gateway: ServedGateway):
+    rotated = rotate_key(api_key=gateway.key.api_key, overlap=Overlap.HOUR, now=datetime.now(UTC))
+    until = datetime.now(UTC) + timedelta(seconds=2)
+    RetiredSecret.objects.update(valid_until=until)
+    gateway.start()
+
+    def status(secret: str) -> int:
+        return httpx.get(f"{gateway.url}/v1/models", headers={"authorization": f"Bearer {secret}"}).status_code
+
+    assert (status(gateway.key.secret), status(rotated.secret)) == (200, 200)
+    wait_until(lambda: datetime.now(UTC) > until)
+    assert (status(gateway.key.secret), status(rotated.secret)) == (401, 200)
