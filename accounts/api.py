@@ -1,9 +1,11 @@
 """The REST API of keys and projects: /api/v1/keys, /api/v1/projects."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -11,10 +13,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from accounts.access import KeyAPIView, idempotent
-from accounts.models import ApiKey, Project, Scope
+from accounts.models import ApiKey, Overlap, Project, Scope
 from accounts.selectors import KeyView, key_view
-from accounts.services.api_keys import CUSTOMER_SCOPES, issue_key, revoke_key
+from accounts.services.api_keys import CUSTOMER_SCOPES, KeyLimits, change_key, issue_key, revoke_key
+from accounts.services.key_rotation import rotate_key
+from portal.lib.addresses import canonical_ranges
 from portal.lib.api import JsonResponse, cut
+from portal.lib.model_names import canonical_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,21 @@ class ProjectList(KeyAPIView):
         return JsonResponse(page.of(rows))
 
 
+class Canonical(serializers.ListField):
+    """A list of strings in the one form that is kept. read: raises ValueError with a sentence for the customer."""
+
+    def __init__(self, *, read: Callable[[Iterable[str]], tuple[str, ...]], **kwargs: Any) -> None:
+        super().__init__(child=serializers.CharField(max_length=200), **kwargs)
+        self._read = read
+
+    def to_internal_value(self, data: Any) -> Any:
+        given = super().to_internal_value(data)
+        try:
+            return self._read(given)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from error
+
+
 class NewKey(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=80)
     project = serializers.CharField(required=False)
@@ -47,6 +67,20 @@ class NewKey(serializers.Serializer[Any]):
         },
     )
     expires_at = serializers.DateTimeField(required=False)
+    allowed_models = Canonical(read=canonical_names, default=())
+    allowed_addresses = Canonical(read=canonical_ranges, default=())
+
+
+class ChangedKey(serializers.Serializer[Any]):
+    """What may change of a key; what is left out stays."""
+
+    name = serializers.CharField(max_length=80, required=False)
+    allowed_models = Canonical(read=canonical_names, required=False)
+    allowed_addresses = Canonical(read=canonical_ranges, required=False)
+
+
+class Rotation(serializers.Serializer[Any]):
+    overlap_seconds = serializers.ChoiceField(choices=[overlap.value for overlap in Overlap], default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +96,7 @@ class KeyList(KeyAPIView):
 
     def get(self, request: Request) -> HttpResponse:
         now = timezone.now()
-        keys = ApiKey.objects.owned_by(self.request.organization).with_projects()
+        keys = ApiKey.objects.owned_by(self.request.organization).with_projects().with_former_secrets()
         page = cut(keys, request.query_params)
         return JsonResponse(page.of([key_view(key, now) for key in page.objects]))
 
@@ -78,6 +112,7 @@ class KeyList(KeyAPIView):
             created_by=None,
             now=now,
             expires_at=given.validated_data.get("expires_at"),
+            limits=KeyLimits(given.validated_data["allowed_models"], given.validated_data["allowed_addresses"]),
         )
         return JsonResponse(NewKeyView(key_view(issued.api_key, now), issued.secret), status=201)
 
@@ -94,15 +129,52 @@ class KeyDetail(KeyAPIView):
     scope = Scope.KEYS_WRITE
 
     def get(self, request: Request, public_id: str) -> HttpResponse:
-        return JsonResponse(key_view(self._key(public_id), timezone.now()))
+        return JsonResponse(key_view(_key_of(self, public_id), timezone.now()))
+
+    def patch(self, request: Request, public_id: str) -> HttpResponse:
+        key = _key_of(self, public_id)
+        if Scope.KEYS_WRITE in key.scopes:
+            # A key that could widen itself or its like would not be limited.
+            raise PermissionDenied("Only a person changes a key that manages keys.")
+        given = ChangedKey(data=request.data)
+        given.is_valid(raise_exception=True)
+        limits = KeyLimits(
+            given.validated_data.get("allowed_models", key.allowed_models),
+            given.validated_data.get("allowed_addresses", key.allowed_addresses),
+        )
+        now = timezone.now()
+        name = given.validated_data.get("name", key.name)
+        return self._shown(change_key(api_key=key, name=name, limits=limits, now=now), key, now)
 
     def delete(self, request: Request, public_id: str) -> HttpResponse:
         now = timezone.now()
-        key = self._key(public_id)
-        revoked = revoke_key(api_key=key, now=now)
-        revoked.project = key.project
-        return JsonResponse(key_view(revoked, now))
+        key = _key_of(self, public_id)
+        return self._shown(revoke_key(api_key=key, now=now), key, now)
 
-    def _key(self, public_id: str) -> ApiKey:
-        keys = ApiKey.objects.owned_by(self.request.organization).with_projects()
-        return get_object_or_404(keys, public_id=public_id)
+    def _shown(self, changed: ApiKey, key: ApiKey, now: datetime) -> HttpResponse:
+        changed.project = key.project
+        return JsonResponse(key_view(changed, now))
+
+
+class KeyRotation(KeyAPIView):
+    """A new secret for a key, in this one answer."""
+
+    scope = Scope.KEYS_WRITE
+
+    @idempotent
+    def post(self, request: Request, public_id: str) -> HttpResponse:
+        key = _key_of(self, public_id)
+        if Scope.KEYS_WRITE in key.scopes and key.pk != self.request.api_key.pk:
+            # Or a stolen one would live on in another's new secret.
+            raise PermissionDenied("A key that manages keys may rotate itself; others of its kind a person rotates.")
+        given = Rotation(data=request.data)
+        given.is_valid(raise_exception=True)
+        now = timezone.now()
+        issued = rotate_key(api_key=key, overlap=Overlap(given.validated_data["overlap_seconds"]), now=now)
+        issued.api_key.project = key.project
+        return JsonResponse(NewKeyView(key_view(issued.api_key, now), issued.secret), status=201)
+
+
+def _key_of(view: KeyAPIView, public_id: str) -> ApiKey:
+    keys = ApiKey.objects.owned_by(view.request.organization).with_projects().with_former_secrets()
+    return get_object_or_404(keys, public_id=public_id)

@@ -1,13 +1,18 @@
 """Forms of sign-up, organizations, projects and API keys: shape only; services decide what is allowed."""
 
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django import forms
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Organization, Project, Scope, User
+from accounts.models import ApiKey, Organization, Overlap, Project, Scope, User
 from accounts.selectors import AuditFilters
+from accounts.services.api_keys import KeyLimits
+from portal.lib.addresses import canonical_ranges
+from portal.lib.model_names import canonical_names
 from portal.lib.widgets import LongSelect
 
 KIND_SESSION_KEY = "organization_kind"
@@ -47,14 +52,73 @@ class ProjectForm(forms.Form):
     name = forms.CharField(label=_("Name"), max_length=120)
 
 
-class KeyForm(forms.Form):
-    """A new API key. `projects`: those of the organization that may get it."""
+class LinesField(forms.CharField):
+    """Several values, one per line. read: returns them in the one form that is kept, raises ValueError otherwise."""
 
-    LIVES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("1 year"))]
+    def __init__(self, *, read: Callable[[Iterable[str]], tuple[str, ...]], **kwargs: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"})
+        super().__init__(required=False, max_length=20_000, widget=widget, **kwargs)
+        self._read = read
+
+    # A field of text that is cleaned to more than a text.
+    def clean(self, value: object) -> tuple[str, ...]:
+        text = super().clean(value)
+        try:
+            return self._read(line for line in text.replace(",", "\n").splitlines() if line.strip())
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class KeyLimitsForm(forms.Form):
+    """What a key is narrowed to, and what it is called."""
 
     name = forms.CharField(
         label=_("Name"), max_length=80, help_text=_("What will use it, for example “nightly evaluation”.")
     )
+    # Names and no list to choose from: this app does not know the catalog, and a key may be made for a model that
+    # is not sold yet. A name that no model has opens nothing.
+    allowed_models = LinesField(
+        label=_("Only these models"),
+        read=canonical_names,
+        help_text=_("Names as in the catalog, one per line. Empty: all models."),
+    )
+    allowed_addresses = LinesField(
+        label=_("Only from these addresses"),
+        read=canonical_ranges,
+        help_text=_("Ranges such as 203.0.113.0/24 or 2001:db8::/32, one per line. Empty: from anywhere."),
+    )
+
+    def limits(self) -> KeyLimits:
+        return KeyLimits(self.cleaned_data["allowed_models"], self.cleaned_data["allowed_addresses"])
+
+
+def limits_of(key: ApiKey) -> dict[str, str]:
+    """Return what KeyLimitsForm starts with for a key."""
+    return {
+        "name": key.name,
+        "allowed_models": "\n".join(key.allowed_models),
+        "allowed_addresses": "\n".join(key.allowed_addresses),
+    }
+
+
+class RotationForm(forms.Form):
+    overlap = forms.TypedChoiceField(
+        label=_("The secret that programs have now"),
+        choices=Overlap.choices,
+        coerce=int,
+        initial=Overlap.DAY.value,
+        widget=forms.RadioSelect,
+    )
+
+    def chosen_overlap(self) -> Overlap:
+        return Overlap(self.cleaned_data["overlap"])
+
+
+class KeyForm(KeyLimitsForm):
+    """A new API key. `projects`: those of the organization that may get it."""
+
+    LIVES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("1 year"))]
+
     project = forms.ChoiceField(label=_("Project"), widget=LongSelect)
     scopes = forms.MultipleChoiceField(
         label=_("What it may do"),

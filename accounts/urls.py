@@ -18,6 +18,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/keys/", keys.key_list, name="key-list"),
     path("o/<slug:organization>/keys/new/", keys.key_create, name="key-create"),
     path("o/<slug:organization>/keys/<str:public_id>/", keys.key_detail, name="key-detail"),
+    path("o/<slug:organization>/keys/<str:public_id>/change/", keys.key_change, name="key-change"),
+    path("o/<slug:organization>/keys/<str:public_id>/rotate/", keys.key_rotate, name="key-rotate"),
     path("o/<slug:organization>/keys/<str:public_id>/revoke/", keys.key_revoke, name="key-revoke"),
     path("o/<slug:organization>/audit-log/", audit.audit_log, name="audit-log"),
     path("o/<slug:organization>/audit-log/verify/", audit.audit_verify, name="audit-verify"),
@@ -26,4 +28,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/projects", api.ProjectList.as_view(), name="api-project-list"),
     path("api/v1/keys", api.KeyList.as_view(), name="api-key-list"),
     path("api/v1/keys/<str:public_id>", api.KeyDetail.as_view(), name="api-key-detail"),
+    path("api/v1/keys/<str:public_id>/rotate", api.KeyRotation.as_view(), name="api-key-rotation"),
 ]

@@ -7,8 +7,9 @@ every page of such an object is looked at in each of them.
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from accounts.models import ApiKey, Organization, Role
+from accounts.models import ApiKey, Organization, Overlap, Role
 from accounts.services.api_keys import revoke_key
+from accounts.services.key_rotation import rotate_key
 from billing.services.usage import record_usage
 from catalog.models import LeaseClass, ServedModel
 from compute.models import Instance, InstanceEvent
@@ -52,7 +53,15 @@ def _keys(organization: Organization, now: datetime) -> dict[str, str]:
     made = {state: make_key(project, now=now - timedelta(days=1)).api_key for state in KEY_STATES}
     revoke_key(api_key=made["revoked"], now=now)
     ApiKey.objects.filter(pk=made["expired"].pk).update(expires_at=now - timedelta(hours=1))
-    ApiKey.objects.filter(pk=made["active"].pk).update(last_used_at=now, name=f"key-{LONG_NAME}")
+    rotate_key(api_key=made["active"], overlap=Overlap.WEEK, now=now)
+    ApiKey.objects.filter(pk=made["active"].pk).update(
+        last_used_at=now,
+        last_used_address="2001:db8:1234:5678:9abc:def0:1234:5678",
+        last_used_agent="program/" + "x" * 192,
+        allowed_models=["m" * 120, "demo-chat"],
+        allowed_addresses=["2001:db8:1234:5678:9abc:def0:1234:5678/128"] * 50,
+        name=f"key-{LONG_NAME}",
+    )
     return {state: key.public_id for state, key in made.items()}
 
 

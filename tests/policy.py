@@ -95,10 +95,13 @@ POLICY: dict[str, Rule] = {
     "accounts:key-list": of(Permission.VIEW),
     "accounts:key-create": of(Permission.MANAGE_KEYS),
     "accounts:key-detail": of(Permission.VIEW, public_id="key"),
+    "accounts:key-change": of(Permission.MANAGE_KEYS, public_id="key"),
+    "accounts:key-rotate": of(Permission.MANAGE_KEYS, public_id="key"),
     "accounts:key-revoke": of(Permission.MANAGE_KEYS, public_id="key"),
     "accounts:api-project-list": of(Audience.KEY),
     "accounts:api-key-list": of(Scope.KEYS_WRITE),
     "accounts:api-key-detail": of(Scope.KEYS_WRITE, public_id="key"),
+    "accounts:api-key-rotation": of(Scope.KEYS_WRITE, public_id="key"),
     # --- inference ---
     "inference:receipt-list": of(Permission.VIEW),
     "inference:receipt-detail": of(Permission.VIEW, request_id="receipt"),

@@ -29,13 +29,19 @@ class KeyView:
     state: str
     scopes: list[str]
     project: str
+    allowed_models: list[str]  # empty: all
+    allowed_addresses: list[str]  # empty: from anywhere
     expires_at: datetime | None
+    overlap_ends_at: datetime | None  # until then the secret before the last rotation works too
     last_used_at: datetime | None
+    last_used_address: str | None
+    last_used_agent: str | None
     created_at: datetime
 
 
 def key_view(api_key: ApiKey, now: datetime) -> KeyView:
-    """Return what a program may know of a key. `api_key` comes with its project."""
+    """Return what a program may know of a key. `api_key` comes with its project and former secrets."""
+    former = api_key.former_secrets_at(now) if api_key.is_usable(now) else []
     return KeyView(
         id=api_key.public_id,
         name=api_key.name,
@@ -44,8 +50,13 @@ def key_view(api_key: ApiKey, now: datetime) -> KeyView:
         state=api_key.state(now).value,
         scopes=list(api_key.scopes),
         project=api_key.project.public_id,
+        allowed_models=list(api_key.allowed_models),
+        allowed_addresses=list(api_key.allowed_addresses),
         expires_at=api_key.expires_at,
+        overlap_ends_at=former[0].valid_until if former else None,
         last_used_at=api_key.last_used_at,
+        last_used_address=api_key.last_used_address or None,
+        last_used_agent=api_key.last_used_agent or None,
         created_at=api_key.created_at,
     )
 

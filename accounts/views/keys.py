@@ -10,9 +10,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import selectors
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
-from accounts.forms import KeyForm
-from accounts.models import ApiKey, Permission, Project
-from accounts.services.api_keys import UnableToIssueKey, issue_key, kind_for, revoke_key
+from accounts.forms import KeyForm, KeyLimitsForm, RotationForm, limits_of
+from accounts.models import ApiKey, KeyState, Permission, Project
+from accounts.services.api_keys import UnableToIssueKey, change_key, issue_key, kind_for, revoke_key
+from accounts.services.key_rotation import UnableToRotateKey, rotate_key
 from portal.lib.http import page_or_partial
 
 
@@ -45,6 +46,7 @@ def key_create(request: OrganizationRequest) -> HttpResponse:
                 now=now,
                 kind=kind_for(form.chosen_scopes()),
                 expires_at=form.expires_at(now),
+                limits=form.limits(),
             )
         except UnableToIssueKey as error:
             form.add_error(None, str(error))
@@ -62,13 +64,55 @@ def key_create(request: OrganizationRequest) -> HttpResponse:
 def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
     keys = ApiKey.objects.owned_by(request.organization).with_projects()
     key = get_object_or_404(keys, public_id=public_id)
+    now = timezone.now()
+    state = key.state(now)
     context = {
         "key": key,
-        "state": key.state(timezone.now()),
+        "state": state,
+        "former_secrets": key.former_secrets_at(now) if state is KeyState.ACTIVE else [],
         "api_url": f"{settings.PORTAL_URL}/v1",
         "may_manage": request.membership.may(Permission.MANAGE_KEYS),
     }
     return render(request, "accounts/key_detail.html", context)
+
+
+@organization_required(Permission.MANAGE_KEYS)
+@recent_sign_in_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_change(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Give the key another name and other limits."""
+    key = get_object_or_404(ApiKey.objects.owned_by(request.organization), public_id=public_id)
+    form = KeyLimitsForm(request.POST or None, initial=limits_of(key))
+    if form.is_valid():
+        try:
+            change_key(api_key=key, name=form.cleaned_data["name"], limits=form.limits(), now=timezone.now())
+        except UnableToIssueKey as error:
+            form.add_error("name", str(error))
+        else:
+            messages.success(request, _("Saved. It holds everywhere within a second."))
+            return redirect("accounts:key-detail", request.organization.slug, key.public_id)
+    status = 422 if form.is_bound else 200
+    template = page_or_partial(request, "accounts/key_change.html", "key-change")
+    return render(request, template, {"form": form, "key": key}, status=status)
+
+
+@organization_required(Permission.MANAGE_KEYS)
+@recent_sign_in_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_rotate(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Give the key a new secret, shown in this answer and never again."""
+    key = get_object_or_404(ApiKey.objects.owned_by(request.organization).with_projects(), public_id=public_id)
+    form = RotationForm(request.POST or None)
+    if form.is_valid():
+        try:
+            issued = rotate_key(api_key=key, overlap=form.chosen_overlap(), now=timezone.now())
+        except UnableToRotateKey as error:
+            form.add_error(None, str(error))
+        else:
+            context = {"key": key, "secret": issued.secret, "api_url": f"{settings.PORTAL_URL}/v1", "is_rotated": True}
+            return render(request, "accounts/key_created.html", context)
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/key_rotate.html", {"form": form, "key": key}, status=status)
 
 
 @organization_required(Permission.MANAGE_KEYS)

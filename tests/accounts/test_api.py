@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import ApiKey, Organization, Scope
+from accounts.models import ApiKey, Organization, RetiredSecret, Scope
 from accounts.services.api_keys import IssuedKey, issue_key, revoke_key
 from portal.lib.key_format import KeyKind
 from tests.factories.accounts import make_key, make_organization, make_project
@@ -36,13 +36,13 @@ def management(organization: Organization) -> IssuedKey:
     )
 
 
-def ask(client: Client, method: str, path: str, secret: str, data: Any = None) -> tuple[int, Any]:
+def ask(client: Client, method: str, path: str, secret: str, data: Any = None, **headers: str) -> tuple[int, Any]:
     answer = client.generic(
         method,
         path,
         data="" if data is None else json.dumps(data),
         content_type="application/json",
-        headers={"Authorization": f"Bearer {secret}"},
+        headers={"Authorization": f"Bearer {secret}", **headers},
     )
     return answer.status_code, answer.json()
 
@@ -76,6 +76,15 @@ def test_creates_lists_and_revokes_a_key(client: Client, organization: Organizat
         ({"name": "a\x00b", "scopes": ["inference"]}, "/name"),
         ({"name": "x", "scopes": ["inference"], "project": "proj_missing"}, "/project"),
         ({"name": "x", "scopes": ["inference"], "expires_at": "tomorrow"}, "/expires_at"),
+        ({"name": "x", "scopes": ["inference"], "allowed_models": ["a b"]}, "/allowed_models"),
+        ({"name": "x", "scopes": ["inference"], "allowed_models": "demo-chat"}, "/allowed_models"),
+        ({"name": "x", "scopes": ["inference"], "allowed_models": [f"m{n}" for n in range(101)]}, "/allowed_models"),
+        ({"name": "x", "scopes": ["inference"], "allowed_addresses": ["10.0.0.0/33"]}, "/allowed_addresses"),
+        ({"name": "x", "scopes": ["inference"], "allowed_addresses": [{}]}, "/allowed_addresses"),
+        (
+            {"name": "x", "scopes": ["inference"], "allowed_addresses": [f"10.0.{n}.0/24" for n in range(51)]},
+            "/allowed_addresses",
+        ),
         ([1, 2], "/"),
     ],
 )
@@ -122,6 +131,109 @@ def test_a_foreign_key_is_as_good_as_missing(client: Client, management: IssuedK
 
     foreign.refresh_from_db()
     assert foreign.revoked_at is None
+
+
+def make_key_of(client: Client, management: IssuedKey, **fields: Any) -> Any:
+    data = {"name": "ci", "scopes": ["inference"], **fields}
+    status, made = ask(client, "POST", "/api/v1/keys", management.secret, data)
+    assert status == 201, made
+    return made
+
+
+def test_limits_a_key_to_models_and_addresses(client: Client, management: IssuedKey):
+    made = make_key_of(client, management, allowed_models=["demo-chat"], allowed_addresses=["10.1.2.3/8", "::1"])
+    assert made["key"]["allowed_models"] == ["demo-chat"]
+    assert made["key"]["allowed_addresses"] == ["10.0.0.0/8", "::1/128"]
+
+    # In both dialects of errors.
+    status, problem = ask(client, "GET", "/api/v1/projects", made["secret"])
+    assert (status, problem["code"], problem["title"]) == (403, "address_not_allowed", "Forbidden")
+    status, lambda_error = ask(client, "GET", "/api/v1/instances", made["secret"])
+    assert (status, lambda_error["error"]["code"]) == (403, "global/address-not-allowed")
+
+    path = f"/api/v1/keys/{made['key']['id']}"
+    status, changed = ask(client, "PATCH", path, management.secret, {"allowed_addresses": ["127.0.0.0/8"]})
+    assert (status, changed["allowed_addresses"]) == (200, ["127.0.0.0/8"])
+    assert (changed["name"], changed["allowed_models"]) == ("ci", ["demo-chat"])
+    assert ask(client, "GET", "/api/v1/projects", made["secret"], user_agent="deploy/7")[0] == 200
+    status, seen = ask(client, "GET", path, management.secret)
+    assert (seen["last_used_address"], seen["last_used_agent"]) == ("127.0.0.1", "deploy/7")
+
+
+def test_a_key_that_manages_keys_cannot_widen_its_like(client: Client, management: IssuedKey):
+    path = f"/api/v1/keys/{management.api_key.public_id}"
+
+    assert ask(client, "PATCH", path, management.secret, {"allowed_addresses": []})[0] == 403
+
+
+def test_rotates_a_key_once_however_often_it_is_asked(client: Client, management: IssuedKey):
+    made = make_key_of(client, management)
+    path = f"/api/v1/keys/{made['key']['id']}/rotate"
+
+    answers = [
+        ask(client, "POST", path, management.secret, {"overlap_seconds": 3600}, idempotency_key="rotate-1")
+        for _ in range(2)
+    ]
+
+    status, rotated = answers[0]
+    assert answers[1] == (status, rotated) == (201, rotated)
+    assert rotated["key"]["id"] == made["key"]["id"]
+    assert rotated["key"]["label"].endswith(rotated["secret"][-4:])
+    until = datetime.fromisoformat(rotated["key"]["overlap_ends_at"])
+    assert until.microsecond == 0
+    assert timedelta(minutes=59) < until - now() <= timedelta(hours=1)
+    for secret in (made["secret"], rotated["secret"]):
+        assert ask(client, "GET", "/api/v1/projects", secret)[0] == 200
+    assert RetiredSecret.objects.count() == 1
+
+
+def test_rotates_at_once_when_nothing_else_is_said(client: Client, management: IssuedKey):
+    made = make_key_of(client, management)
+
+    status, rotated = ask(client, "POST", f"/api/v1/keys/{made['key']['id']}/rotate", management.secret)
+
+    assert (status, rotated["key"]["overlap_ends_at"]) == (201, None)
+    assert ask(client, "GET", "/api/v1/projects", made["secret"])[0] == 401
+    assert ask(client, "GET", "/api/v1/projects", rotated["secret"])[0] == 200
+
+
+@pytest.mark.parametrize("overlap", [1, -1, "a day", 86_401, None, [3600]])
+def test_refuses_another_overlap(client: Client, management: IssuedKey, overlap: Any):
+    made = make_key_of(client, management)
+    path = f"/api/v1/keys/{made['key']['id']}/rotate"
+
+    status, problem = ask(client, "POST", path, management.secret, {"overlap_seconds": overlap})
+
+    assert (status, problem["errors"][0]["pointer"]) == (422, "/overlap_seconds")
+    assert not RetiredSecret.objects.exists()
+
+
+def test_a_revoked_key_is_not_rotated(client: Client, management: IssuedKey):
+    made = make_key_of(client, management)
+    ask(client, "DELETE", f"/api/v1/keys/{made['key']['id']}", management.secret)
+
+    status, problem = ask(client, "POST", f"/api/v1/keys/{made['key']['id']}/rotate", management.secret)
+
+    assert (status, problem["code"]) == (409, "unable_to_rotate_key")
+
+
+def test_a_key_that_manages_keys_rotates_itself_and_no_other_of_its_kind(
+    client: Client, organization: Organization, management: IssuedKey
+):
+    other = issue_key(
+        project=organization.projects.get(),
+        name="other",
+        scopes=[Scope.KEYS_WRITE],
+        created_by=None,
+        now=now(),
+        kind=KeyKind.MANAGEMENT,
+    )
+
+    assert ask(client, "POST", f"/api/v1/keys/{other.api_key.public_id}/rotate", management.secret)[0] == 403
+    status, rotated = ask(client, "POST", f"/api/v1/keys/{management.api_key.public_id}/rotate", management.secret)
+    assert status == 201
+    assert ask(client, "GET", "/api/v1/keys", rotated["secret"])[0] == 200
+    assert ask(client, "GET", "/api/v1/keys", management.secret)[0] == 401
 
 
 def test_only_a_management_key_reaches_keys(client: Client, organization: Organization, management: IssuedKey):

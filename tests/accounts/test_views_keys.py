@@ -9,7 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts.models import ApiKey, Organization, Role, Scope
+from accounts.access import InvalidApiKey, authenticate_key
+from accounts.models import ApiKey, Organization, Overlap, Role, Scope
 from accounts.services.api_keys import revoke_key
 from tests.factories.accounts import make_key, make_membership, make_organization, make_project, make_user
 
@@ -91,6 +92,8 @@ def test_managing_keys_takes_a_management_key(client: Client, organization: Orga
         {"scopes": ["everything"]},
         {"expires_in": "9999"},
         {"project": "proj_missing"},
+        {"allowed_models": "two words"},
+        {"allowed_addresses": "203.0.113.0/24\nanywhere"},
     ],
 )
 def test_refuses_a_bad_form_and_makes_nothing(client: Client, organization: Organization, change: dict[str, Any]):
@@ -193,3 +196,101 @@ def test_a_long_list_is_turned_page_by_page_and_each_row_is_on_one_of_them(
     assert pages[1].next_after == ""
     for nobodys in (stranger.public_id, stranger.project.public_id, "key_\0"):
         assert client.get(address, {"after": nobodys}).context["page"] == pages[0]
+
+
+def secret_on(page: str) -> str:
+    return next(word for word in page.replace("<", " ").replace(">", " ").split() if word.startswith("hr_live_"))
+
+
+def test_limits_are_chosen_shown_and_changed(client: Client, organization: Organization):
+    enter(client, organization)
+    limits = {"allowed_models": "demo-chat\r\n demo-embed,demo-chat\r\n", "allowed_addresses": "10.1.2.3/8\r\n\r\n::1"}
+    client.post(reverse("accounts:key-create", args=[organization.slug]), form(organization, **limits))
+    key = ApiKey.objects.get()
+    assert (key.allowed_models, key.allowed_addresses) == (["demo-chat", "demo-embed"], ["10.0.0.0/8", "::1/128"])
+
+    detail = reverse("accounts:key-detail", args=[organization.slug, key.public_id])
+    page = client.get(detail).content.decode()
+    assert all(word in page for word in ("demo-chat", "demo-embed", "10.0.0.0/8", "::1/128"))
+
+    address = reverse("accounts:key-change", args=[organization.slug, key.public_id])
+    assert "demo-chat\ndemo-embed" in client.get(address).content.decode()
+    refused = client.post(address, {"name": "ci", "allowed_addresses": "10.0.0.0/33"})
+    assert refused.status_code == 422
+    saved = client.post(address, {"name": "nightly", "allowed_models": "", "allowed_addresses": "192.0.2.1"})
+    assert saved["Location"] == detail
+    key.refresh_from_db()
+    assert (key.name, key.allowed_models, key.allowed_addresses) == ("nightly", [], ["192.0.2.1/32"])
+
+
+def test_a_rotated_secret_is_on_one_answer_and_the_former_one_says_when_it_ends(
+    client: Client, organization: Organization
+):
+    issued = make_key(organization.projects.get(), now=NOW)
+    enter(client, organization)
+    address = reverse("accounts:key-rotate", args=[organization.slug, issued.api_key.public_id])
+    detail = reverse("accounts:key-detail", args=[organization.slug, issued.api_key.public_id])
+    assert address in client.get(detail).content.decode()
+    assert issued.api_key.label in client.get(address).content.decode()
+
+    answer = client.post(address, {"overlap": Overlap.DAY.value})
+
+    secret = secret_on(answer.content.decode())
+    assert "no-store" in answer["Cache-Control"]
+    assert authenticate_key(secret).pk == authenticate_key(issued.secret).pk == issued.api_key.pk
+    page = client.get(detail).content.decode()
+    assert secret not in page
+    assert f"hr_live_…{secret[-4:]}" in page
+    assert f"hr_live_…{issued.secret[-4:]}</code> works until" in page
+
+    client.post(address, {"overlap": Overlap.NONE.value})
+    for dead in (issued.secret, secret):
+        with pytest.raises(InvalidApiKey):
+            authenticate_key(dead)
+    assert "works until" not in client.get(detail).content.decode()
+
+
+@pytest.mark.parametrize("name", ["key-rotate", "key-change"])
+def test_what_outlives_the_session_takes_a_recent_sign_in(client: Client, organization: Organization, name: str):
+    key = make_key(organization.projects.get(), now=NOW).api_key
+    enter(client, organization)
+    session = client.session
+    session["signed_in_at"] = 0
+    session["account_authentication_methods"] = []
+    session.save()
+
+    answer = client.post(
+        reverse(f"accounts:{name}", args=[organization.slug, key.public_id]), {"overlap": "0", "name": "taken"}
+    )
+
+    assert answer.status_code == 302
+    assert answer["Location"].startswith(reverse("accounts:reauthenticate-by-code"))
+    before = key.digest
+    key.refresh_from_db()
+    assert (bytes(key.digest), key.name) == (bytes(before), "test")
+
+
+def test_refuses_an_overlap_that_is_not_offered_and_a_key_that_has_ended(client: Client, organization: Organization):
+    key = make_key(organization.projects.get(), now=NOW).api_key
+    enter(client, organization)
+    address = reverse("accounts:key-rotate", args=[organization.slug, key.public_id])
+    assert client.post(address, {"overlap": "5"}).status_code == 422
+    revoke_key(api_key=key, now=NOW)
+
+    answer = client.post(address, {"overlap": "0"})
+
+    assert answer.status_code == 422
+    assert b"has ended" in answer.content
+
+
+def test_shows_where_a_key_was_used_from(client: Client, organization: Organization):
+    key = make_key(organization.projects.get(), now=NOW).api_key
+    ApiKey.objects.filter(pk=key.pk).update(
+        last_used_at=NOW, last_used_address="203.0.113.7", last_used_agent="<b>curl</b>/8"
+    )
+    enter(client, organization, Role.VIEWER)
+
+    page = client.get(reverse("accounts:key-detail", args=[organization.slug, key.public_id])).content.decode()
+
+    assert "203.0.113.7" in page
+    assert "&lt;b&gt;curl&lt;/b&gt;/8" in page
