@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.services import audit_anchors, idempotency
+from accounts.services import audit_anchors, idempotency, leaked_keys
 from portal.lib.tasks import PortalTask
 
 
@@ -15,3 +15,8 @@ def forget_answers(**_future: object) -> None:
 @shared_task(name="accounts.anchor_audit_logs", base=PortalTask, platform=True)
 def anchor_audit_logs(**_future: object) -> None:
     audit_anchors.anchor_audit_logs(now=timezone.now())
+
+
+@shared_task(name="accounts.tell_of_leaks", base=PortalTask, platform=True)
+def tell_of_leaks(**_future: object) -> None:
+    leaked_keys.tell_of_leaks(now=timezone.now())

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from accounts import api
+from accounts import api, webhooks
 from accounts.views import audit, keys, organizations, sign_in
 
 app_name = "accounts"
@@ -27,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/audit-log/export.jsonl", audit.audit_export, {"form": "jsonl"}, name="audit-jsonl"),
     path("api/v1/projects", api.ProjectList.as_view(), name="api-project-list"),
     path("api/v1/keys", api.KeyList.as_view(), name="api-key-list"),
+    path("api/v1/leaked-keys", webhooks.leaked_keys, name="api-leaked-keys"),
     path("api/v1/keys/<str:public_id>", api.KeyDetail.as_view(), name="api-key-detail"),
     path("api/v1/keys/<str:public_id>/rotate", api.KeyRotation.as_view(), name="api-key-rotation"),
 ]

@@ -5,6 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from portal.lib.signatures import UnreadableKey, read_public_keys
+
 
 @register()
 def portal_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -15,4 +17,8 @@ def portal_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
         found.append(Error("MFA_ENCRYPTION_KEYS is empty: second factors would be stored readable.", id="portal.E002"))
     if not settings.DEVELOPMENT and settings.PORTAL_URL.startswith("http://"):
         found.append(Error("PORTAL_URL must be https:// outside development.", id="portal.E003"))
+    try:
+        read_public_keys(settings.LEAK_REPORT_PUBLIC_KEYS)
+    except UnreadableKey as error:
+        found.append(Error(f"LEAK_REPORT_PUBLIC_KEYS: {error}.", id="portal.E004"))
     return found

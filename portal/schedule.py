@@ -14,6 +14,8 @@ SCHEDULE: dict[str, Entry] = {
     "forget-answers": {"task": "accounts.forget_answers", "schedule": timedelta(hours=1)},
     # Whoever could rewrite the tables cannot rewrite what was kept elsewhere since: at most a day is in doubt.
     "anchor-audit-logs": {"task": "accounts.anchor_audit_logs", "schedule": timedelta(days=1)},
+    # People learn of a leaked key within five minutes when the hint was lost or the mail server was away.
+    "tell-of-leaks": {"task": "accounts.tell_of_leaks", "schedule": timedelta(minutes=5)},
     # A gateway lease lives 10 s and a killed process may withhold it for 60 s at most.
     "expire-reservations": {"task": "billing.expire_reservations", "schedule": timedelta(seconds=10)},
     # Days are made eight ahead, so a beat that is down for a week loses nothing.

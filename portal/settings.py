@@ -28,6 +28,8 @@ SECURITY_CONTACT = env.text("SECURITY_CONTACT", f"mailto:security@{urlsplit(PORT
 KEY_BRAND = env.text("KEY_BRAND", "hr")
 # HMAC key for API-key digests: changing it invalidates every key.
 API_KEY_PEPPER = env.secret("API_KEY_PEPPER")
+# Whose reports of leaked keys are believed: secret scanners, as id:public key (Ed25519 or P-256, DER in base64).
+LEAK_REPORT_PUBLIC_KEYS = env.names("LEAK_REPORT_PUBLIC_KEYS")
 # Where the daily digests of audit logs are kept; in production a place that cannot be rewritten.
 AUDIT_ANCHOR_DIR = Path(env.text("AUDIT_ANCHOR_DIR", str(VAR_DIR / "audit")))
 STARTER_CREDIT_USD = env.decimal("STARTER_CREDIT_USD", "5")

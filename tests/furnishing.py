@@ -7,7 +7,7 @@ every page of such an object is looked at in each of them.
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from accounts.models import ApiKey, Organization, Overlap, Role
+from accounts.models import ApiKey, KeyLeak, Organization, Overlap, Role
 from accounts.services.api_keys import revoke_key
 from accounts.services.key_rotation import rotate_key
 from billing.services.usage import record_usage
@@ -52,6 +52,15 @@ def _keys(organization: Organization, now: datetime) -> dict[str, str]:
     project = organization.projects.in_order()[0]
     made = {state: make_key(project, now=now - timedelta(days=1)).api_key for state in KEY_STATES}
     revoke_key(api_key=made["revoked"], now=now)
+    KeyLeak.objects.create(
+        organization=organization,
+        api_key=made["revoked"],
+        is_former_secret=False,
+        last_four=made["revoked"].last_four,
+        url="https://code.example/" + "x" * 400,
+        reported_by="scanner",
+        reported_at=now,
+    )
     ApiKey.objects.filter(pk=made["expired"].pk).update(expires_at=now - timedelta(hours=1))
     rotate_key(api_key=made["active"], overlap=Overlap.WEEK, now=now)
     ApiKey.objects.filter(pk=made["active"].pk).update(

@@ -98,6 +98,7 @@ POLICY: dict[str, Rule] = {
     "accounts:key-change": of(Permission.MANAGE_KEYS, public_id="key"),
     "accounts:key-rotate": of(Permission.MANAGE_KEYS, public_id="key"),
     "accounts:key-revoke": of(Permission.MANAGE_KEYS, public_id="key"),
+    "accounts:api-leaked-keys": of(Audience.SIGNED),
     "accounts:api-project-list": of(Audience.KEY),
     "accounts:api-key-list": of(Scope.KEYS_WRITE),
     "accounts:api-key-detail": of(Scope.KEYS_WRITE, public_id="key"),

@@ -1,6 +1,6 @@
 """Who: users, organizations and their members, projects, API keys."""
 
-from accounts.models.api_key import ApiKey, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
+from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
 from accounts.models.audit import AuditEvent, AuditOrigin
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.organization import Membership, Organization, Project
@@ -13,6 +13,7 @@ __all__ = [
     "AuditEvent",
     "AuditOrigin",
     "KeptAnswer",
+    "KeyLeak",
     "KeyState",
     "Membership",
     "OperatorKey",

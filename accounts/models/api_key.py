@@ -16,6 +16,8 @@ from portal.lib.key_format import HASH_VERSION
 from portal.lib.public_ids import new_key_id
 
 LONGEST_AGENT = 200
+LONGEST_URL = 500
+LONGEST_SOURCE = 80
 
 
 class Scope(models.TextChoices):
@@ -177,6 +179,29 @@ class RetiredSecret(models.Model):
 
     def __str__(self) -> str:
         return f"…{self.last_four} of {self.api_key_id} until {self.valid_until}"
+
+
+class KeyLeak(models.Model):
+    """A working secret that was found where it does not belong, and ended for it. Rules: services/leaked_keys.py."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="leaks")
+    is_former_secret = models.BooleanField()
+    last_four = models.CharField(max_length=4)
+    # What the finder said, with no secret in it.
+    url = models.CharField(max_length=LONGEST_URL, blank=True)
+    source = models.CharField(max_length=LONGEST_SOURCE, blank=True)
+    reported_by = models.CharField(max_length=80)  # the id of the public key that the report was signed with
+    reported_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True, blank=True)  # when owners and admins were mailed
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "id"], name="key_leak_organization_id")]
+        # The sweep looks for those whom nobody was told of.
+        indexes = [models.Index(fields=["reported_at"], condition=Q(told_at=None), name="key_leak_untold")]
+
+    def __str__(self) -> str:
+        return f"…{self.last_four} of {self.api_key_id} at {self.reported_at}"
 
 
 class OperatorKey(Secret):

@@ -70,6 +70,7 @@ def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
         "key": key,
         "state": state,
         "former_secrets": key.former_secrets_at(now) if state is KeyState.ACTIVE else [],
+        "leaks": list(key.leaks.order_by("-reported_at", "-pk")[:5]),
         "api_url": f"{settings.PORTAL_URL}/v1",
         "may_manage": request.membership.may(Permission.MANAGE_KEYS),
     }
