@@ -1,0 +1,137 @@
+"""What a key gets in each of its states, at each kind of door: pages' API, instances' API, models' list, models."""
+
+from datetime import UTC, datetime, timedelta
+
+import httpx2 as httpx
+import pytest
+
+from accounts.models import ApiKey, Overlap, Scope
+from accounts.services.api_keys import KeyLimits, change_key, issue_key, revoke_key
+from accounts.services.key_rotation import rotate_key
+from portal.lib.key_format import KeyKind, new_secret
+from tests.factories.accounts import make_key
+from tests.inference.conftest import ServedGateway
+
+type Answer = tuple[int, str | None]
+
+OK: Answer = (200, None)
+# Door -> method and path, and how its errors say what is wrong.
+DOORS = {
+    "api": ("GET", "/api/v1/projects"),
+    "instances": ("GET", "/api/v1/instances"),
+    "models": ("GET", "/v1/models"),
+    "chat": ("POST", "/v1/chat/completions"),
+}
+BODY = {"model": "demo-chat", "messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 5}
+
+
+def everywhere(status: int, code: str, lambda_code: str) -> dict[str, Answer]:
+    return {**dict.fromkeys(DOORS, (status, code)), "instances": (status, lambda_code)}
+
+
+UNKNOWN = everywhere(401, "invalid_api_key", "global/invalid-api-key")
+# State -> door -> what it answers.
+EXPECTED: dict[str, dict[str, Answer]] = {
+    "active": dict.fromkeys(DOORS, OK),
+    "expired": UNKNOWN,
+    "revoked": UNKNOWN,
+    "rotated, in overlap": dict.fromkeys(DOORS, OK),
+    "rotated, overlap over": UNKNOWN,
+    "rotated without overlap": UNKNOWN,
+    "rotated, then revoked": UNKNOWN,
+    "new secret": dict.fromkeys(DOORS, OK),
+    "from elsewhere": everywhere(403, "address_not_allowed", "global/address-not-allowed"),
+    "expired and from elsewhere": UNKNOWN,
+    "from one of its addresses": dict.fromkeys(DOORS, OK),
+    "without the scope": {
+        "api": OK,
+        "instances": (403, "global/account-inactive"),
+        "models": (403, "insufficient_scope"),
+        "chat": (403, "insufficient_scope"),
+    },
+    "for another model": {**dict.fromkeys(DOORS, OK), "chat": (403, "model_not_allowed")},
+    "for this model": dict.fromkeys(DOORS, OK),
+    "manages keys": {
+        "api": OK,
+        "instances": (403, "global/account-inactive"),
+        "models": UNKNOWN["models"],
+        "chat": UNKNOWN["chat"],
+    },
+    "never issued": UNKNOWN,
+    "malformed": UNKNOWN,
+}
+
+
+def make_secrets(gateway: ServedGateway) -> dict[str, str]:  # one block for each state
+    """Return a secret in each state."""
+    now, project = datetime.now(UTC), gateway.project
+
+    def limited(*, name: str, models: list[str] | None = None, addresses: list[str] | None = None) -> str:
+        issued = make_key(project, now=now)
+        change_key(api_key=issued.api_key, name=name, limits=KeyLimits(models or [], addresses or []), now=now)
+        return issued.secret
+
+    expired = make_key(project, now=now - timedelta(days=91))
+    revoked = make_key(project, now=now)
+    revoke_key(api_key=revoked.api_key, now=now)
+    in_overlap = make_key(project, now=now)
+    new = rotate_key(api_key=in_overlap.api_key, overlap=Overlap.HOUR, now=now)
+    overlap_over = make_key(project, now=now - timedelta(days=1))
+    rotate_key(api_key=overlap_over.api_key, overlap=Overlap.HOUR, now=now - timedelta(hours=2))
+    no_overlap = make_key(project, now=now)
+    rotate_key(api_key=no_overlap.api_key, overlap=Overlap.NONE, now=now)
+    then_revoked = make_key(project, now=now)
+    rotate_key(api_key=then_revoked.api_key, overlap=Overlap.HOUR, now=now)
+    revoke_key(api_key=then_revoked.api_key, now=now)
+    expired_elsewhere = make_key(project, now=now - timedelta(days=91))
+    ApiKey.objects.filter(pk=expired_elsewhere.api_key.pk).update(allowed_addresses=["203.0.113.0/24"])
+    manages = issue_key(
+        project=project, name="m", scopes=[Scope.KEYS_WRITE], created_by=None, now=now, kind=KeyKind.MANAGEMENT
+    )
+    return {
+        "active": make_key(project, now=now).secret,
+        "expired": expired.secret,
+        "revoked": revoked.secret,
+        "rotated, in overlap": in_overlap.secret,
+        "rotated, overlap over": overlap_over.secret,
+        "rotated without overlap": no_overlap.secret,
+        "rotated, then revoked": then_revoked.secret,
+        "new secret": new.secret,
+        "from elsewhere": limited(name="a", addresses=["203.0.113.0/24", "2001:db8::/32"]),
+        "expired and from elsewhere": expired_elsewhere.secret,
+        "from one of its addresses": limited(name="b", addresses=["203.0.113.0/24", "127.0.0.0/8", "::1"]),
+        "without the scope": make_key(project, scopes=(Scope.USAGE_READ,), now=now).secret,
+        "for another model": limited(name="c", models=["demo-embed", "not-sold-yet"]),
+        "for this model": limited(name="d", models=["demo-chat"]),
+        "manages keys": manages.secret,
+        "never issued": new_secret("hr", KeyKind.LIVE),
+        "malformed": "hr_live_" + "x" * 40,
+    }
+
+
+@pytest.mark.asvs("8.2.1")
+def test_every_state_of_a_key_gets_its_answer_at_every_door(gateway: ServedGateway):
+    secrets = make_secrets(gateway)
+    gateway.start()
+
+    def ask(client: httpx.Client, door: str, secret: str) -> Answer:
+        method, path = DOORS[door]
+        body = BODY if method == "POST" else None
+        answer = client.request(method, path, json=body, headers={"authorization": f"Bearer {secret}"})
+        said = answer.json() if answer.status_code != 200 else {}
+        return answer.status_code, said.get("code") or said.get("error", {}).get("code")
+
+    with httpx.Client(base_url=gateway.url) as client:
+        # Twice: from the database, then from the gateway's memory.
+        for _ in range(2):
+            found = {state: {door: ask(client, door, secret) for door in DOORS} for state, secret in secrets.items()}
+            assert found == EXPECTED
+
+
+def test_a_list_of_models_shows_what_the_key_may_call(gateway: ServedGateway):
+    ApiKey.objects.update(allowed_models=["demo-embed", "not-sold-yet"])
+    gateway.start()
+
+    client = gateway.client()
+
+    assert [model.id for model in client.models.list()] == ["demo-embed"]
