@@ -21,9 +21,11 @@ from accounts.services.key_rotation import rotate_key
 from billing.models import UsageEvent
 from dev.services import free_port
 from inference.models import Receipt
+from portal.lib.key_format import kind_of
 from portal.lib.tenancy import GATEWAY_ALIAS
 from tests.factories.accounts import make_key, make_organization
 from tests.inference.conftest import ROOT, ServedGateway, wait_until
+from tests.mutants import MUTANTS, mutants
 from tests.own_database import OwnDatabase
 
 BODY = {"model": "demo-chat", "messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 5}
@@ -58,6 +60,28 @@ def test_refuses_a_malformed_key_without_a_database(gateway: ServedGateway):
     assert {(answer.status_code, answer.json()["error"]["code"]) for answer in refused} == {(401, "invalid_api_key")}
     # Proof that there was no database to ask.
     assert (whole.status_code, whole.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.asvs("6.3.1")
+def test_no_mutated_key_reaches_the_database(gateway: ServedGateway):
+    secret = gateway.key.secret
+    # A header has no control characters in it and no space around it.
+    fit = [one for one in mutants(secret, MUTANTS) if one and one.isprintable() and one.strip() == one]
+    with gateway_without_database():
+        gateway.start()
+        with httpx.Client(base_url=gateway.url) as client:
+            answers = {ask_with(client, mutant) for mutant in fit if kind_of(mutant, "hr") is None}
+            assert ask_with(client, secret)[0] == 503
+        gateway.stop()
+
+    # One answer for all of them, and no database that could have been asked.
+    assert {status for status, _ in answers} == {401}
+    assert len(answers) == 1
+
+
+def ask_with(client: httpx.Client, secret: str) -> tuple[int, bytes]:
+    answer = client.get("/v1/models", headers={b"authorization": b"Bearer " + secret.encode()})
+    return answer.status_code, answer.content
 
 
 @pytest.mark.django_db
