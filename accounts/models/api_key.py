@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Greatest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.organization import Organization, Project
@@ -159,6 +160,15 @@ class ApiKey(Secret):
         return is_within(address, networks_of(self.allowed_addresses))
 
 
+class RetiredSecretQuerySet(models.QuerySet["RetiredSecret"]):
+    def working_at(self, now: datetime) -> RetiredSecretQuerySet:
+        return self.filter(valid_until__gt=now)
+
+    def end(self, now: datetime) -> int:
+        """Let secrets stop now and return how many did; the clocks of two machines may differ a little."""
+        return self.update(valid_until=Greatest("retired_at", Value(now)))
+
+
 class RetiredSecret(models.Model):
     """A secret that a key had before it was rotated. It works until the second that was stated then."""
 
@@ -168,6 +178,8 @@ class RetiredSecret(models.Model):
     last_four = models.CharField(max_length=4)
     retired_at = models.DateTimeField()
     valid_until = models.DateTimeField()
+
+    objects = RetiredSecretQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -218,13 +218,15 @@ _TOUCH = """
 
 def touch_keys(*, uses: Mapping[int, KeyUse], now: datetime) -> None:
     """Do as `touch_key` does for many keys, in one statement. uses: by id of the key."""
-    addresses = [use.address for use in uses.values()]
+    # In order, so that processes that note the same keys wait for each other instead of crossing.
+    keys = sorted(uses)
+    addresses = [uses[key].address for key in keys]
     # A program may call itself anything, and PostgreSQL takes every character but this one.
-    agents = [use.agent.replace("\0", "")[:LONGEST_AGENT] for use in uses.values()]
+    agents = [uses[key].agent.replace("\0", "")[:LONGEST_AGENT] for key in keys]
     with connection.cursor() as cursor:
         cursor.execute(
             _TOUCH,
-            {"now": now, "due": now - TOUCH_AFTER, "keys": list(uses), "addresses": addresses, "agents": agents},
+            {"now": now, "due": now - TOUCH_AFTER, "keys": keys, "addresses": addresses, "agents": agents},
         )
 
 

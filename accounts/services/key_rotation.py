@@ -33,9 +33,9 @@ def rotate_key(*, api_key: ApiKey, overlap: Overlap, now: datetime) -> IssuedKey
         raise UnableToRotateKey("This key has ended: make a new one.")
     former = RetiredSecret.objects.filter(api_key=api_key)
     former.filter(valid_until__lte=now - KEPT_AFTER).delete()
-    alive = former.filter(valid_until__gt=now)
+    alive = former.working_at(now)
     if overlap == Overlap.NONE:
-        alive.update(valid_until=now)
+        alive.end(now)
     elif alive.count() >= MAXIMUM_FORMER:
         raise UnableToRotateKey(
             f"{MAXIMUM_FORMER} former secrets of this key still work. Let one end first, or end all of them at once."

@@ -82,10 +82,10 @@ def _end_key(digest: bytes, now: datetime) -> tuple[ApiKey, bool] | None:
 
 
 def _end_former_secret(digest: bytes, now: datetime) -> tuple[ApiKey, bool] | None:
-    alive = RetiredSecret.objects.filter(digest=digest, valid_until__gt=now)
+    alive = RetiredSecret.objects.filter(digest=digest).working_at(now)
     # The key first, as whoever rotates it does.
     key = ApiKey.objects.select_for_update().filter(pk__in=alive.values("api_key_id")).first()
-    if key is None or not key.is_usable(now) or not alive.update(valid_until=now):
+    if key is None or not key.is_usable(now) or not alive.end(now):
         return None
     key.changed_at = now
     key.save(update_fields=["changed_at"])
