@@ -51,6 +51,7 @@ WITHOUT_ENTRY: dict[str, str] = {
 BODIES: dict[tuple[str, str], Any] = {
     ("accounts:api-key-list", "POST"): lambda world: {"name": "robot", "scopes": ["inference"]},
     ("accounts:api-key-detail", "DELETE"): lambda world: None,
+    ("accounts:api-key-detail", "PATCH"): lambda world: {"name": "robot two"},
     ("compute:api-launch", "POST"): launch_body,
     ("compute:api-terminate", "POST"): lambda world: {"instance_ids": [world.objects["instance"]]},
     ("compute:api-ssh-key-list", "POST"): lambda world: {"name": "robot"},
