@@ -34,6 +34,8 @@ def logging_config(*, as_json: bool) -> dict[str, Any]:
         # The request line of portal.lib.middleware says the same with the request's id.
         "loggers": {
             "django.server": {"level": "WARNING"},
+            # Its refusals name the whole address, with the token in it if there is one.
+            "django.request": {"level": "ERROR"},
             "uvicorn.access": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
             "asyncssh": {"level": "WARNING"},

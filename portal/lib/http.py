@@ -12,6 +12,7 @@ class PortalHttpRequest(HttpRequest):
 
     htmx: HtmxDetails
     request_id: str
+    logged_path: str  # what the log says of the address: secrets in it left out
 
 
 def page_or_partial(request: PortalHttpRequest, template: str, partial: str) -> str:

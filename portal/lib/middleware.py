@@ -25,15 +25,22 @@ class RequestMiddleware:
         self.get_response = get_response
 
     def process_view(
-        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Sequence[object], parts: dict[str, object]
+        self,
+        request: PortalHttpRequest,
+        view: Callable[..., HttpResponse],
+        args: Sequence[object],
+        parts: dict[str, object],
     ) -> None:
         # PostgreSQL refuses the character, so nothing can be called that way and no view need think of it.
         if any(isinstance(part, str) and "\0" in part for part in parts.values()):
             raise Http404
+        if isinstance(token := parts.get("token"), str):
+            request.logged_path = request.path.replace(token, "…")
 
     def __call__(self, request: PortalHttpRequest) -> HttpResponse:
         started = perf_counter()
         request.request_id = accepted_request_id(request.headers.get("x-request-id", "")) or new_req_id()
+        request.logged_path = request.path
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
         address, browser = get_adapter().get_client_ip(request), request.headers.get("user-agent", "")
@@ -52,7 +59,7 @@ class RequestMiddleware:
         log.info(
             "portal.request",
             method=request.method,
-            path=request.path,
+            path=request.logged_path,
             status=response.status_code,
             ms=milliseconds,
         )
