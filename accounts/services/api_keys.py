@@ -88,8 +88,11 @@ def issue_key(  # noqa: PLR0913  # all that a key is
         raise UnableToIssueKey("A management key cannot call models: make a separate key for that.")
     if kind is not KeyKind.MANAGEMENT and Scope.KEYS_WRITE in scopes:
         raise UnableToIssueKey("Only a management key can create and revoke keys.")
-    # Lock the project, so that two requests at once cannot pass the limit together.
-    project = Project.objects.select_for_update().select_related("organization").get(pk=project.pk)
+    # Lock the project, so that two requests at once cannot pass the limit together. Not against rows that refer to it:
+    # whoever wrote one may hold the audit log that we lock last.
+    project = (
+        Project.objects.select_for_update(of=("self",), no_key=True).select_related("organization").get(pk=project.pk)
+    )
     if ApiKey.objects.filter(project=project, revoked_at=None).count() >= MAXIMUM_KEYS:
         raise UnableToIssueKey(f"A project has at most {MAXIMUM_KEYS} keys: revoke one that nobody uses.")
 

@@ -113,7 +113,7 @@ def change_organization(
     name = " ".join(name.split())
     if not name:
         raise UnableToChangeOrganization("Give the organization a name.")
-    organization = Organization.objects.select_for_update().get(pk=organization.pk)
+    organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     changes = changed(name=(organization.name, name), kind=(organization.kind, kind.value))
     organization.name = name
     organization.kind = kind
@@ -134,7 +134,7 @@ def create_project(*, organization: Organization, name: str, now: datetime) -> P
     name = " ".join(name.split())
     if not name:
         raise UnableToCreateProject("Give the project a name.")
-    Organization.objects.select_for_update().get(pk=organization.pk)
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     projects = Project.objects.owned_by(organization)
     if projects.count() >= MAXIMUM_PROJECTS:
         raise UnableToCreateProject(f"An organization has at most {MAXIMUM_PROJECTS} projects.")
@@ -160,11 +160,11 @@ def rename_project(*, project: Project, name: str, now: datetime) -> Project:
     name = " ".join(name.split())
     if not name:
         raise UnableToRenameProject("Give the project a name.")
-    Organization.objects.select_for_update().get(pk=project.organization_id)
+    Organization.objects.select_for_update(no_key=True).get(pk=project.organization_id)
     siblings = Project.objects.filter(organization=project.organization_id).exclude(pk=project.pk)
     if siblings.filter(name__iexact=name).exists():
         raise UnableToRenameProject(f"There is already a project called {name}.")
-    project = Project.objects.select_for_update().get(pk=project.pk)
+    project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     changes = changed(name=(project.name, name))
     project.name = name
     project.save(update_fields=["name"])
