@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, ClassVar, Concatenate
+from urllib.parse import urlsplit
 
 from allauth.account.authentication import get_authentication_records
 from allauth.core.exceptions import ReauthenticationRequired
@@ -19,6 +20,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
+from django.urls import Resolver404, resolve
 from django.utils import timezone
 from rest_framework import exceptions
 from rest_framework.request import Request
@@ -118,6 +120,14 @@ def take_starter_key(request: OrganizationRequest) -> str | None:
 
 def _starter_slot(organization: Organization) -> str:
     return f"starter_key:{organization.public_id}"
+
+
+def is_invitation(address: str | None) -> bool:
+    """Whether somebody is on the way to an invitation's page."""
+    try:
+        return resolve(urlsplit(address or "").path).view_name == "accounts:invitation"
+    except Resolver404:
+        return False
 
 
 def recent_sign_in_required[**P](view: View[P]) -> View[P]:

@@ -27,7 +27,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
         access.remember_sign_in(request, time.time())
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
-        if kwargs.get("signup"):
+        # Who was invited comes to join; an organization of their own can still be made later.
+        if kwargs.get("signup") and not access.is_invitation(kwargs.get("redirect_url")):
             now = timezone.now()
             organization = create_first_organization(owner=user, kind=chosen_kind(request), now=now)
             if organization is not None:

@@ -8,7 +8,7 @@ from django import forms
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import ApiKey, Organization, Overlap, Project, Scope, User
+from accounts.models import ApiKey, Membership, Organization, Overlap, Project, Role, Scope, User
 from accounts.selectors import AuditFilters
 from accounts.services.api_keys import KeyLimits
 from portal.lib.addresses import canonical_ranges
@@ -36,6 +36,12 @@ class SignupForm(forms.Form):
 def chosen_kind(request: HttpRequest) -> Organization.Kind:
     """Return the kind of organization chosen at sign-up; a startup without one."""
     return Organization.Kind(request.session.pop(KIND_SESSION_KEY, Organization.Kind.STARTUP.value))
+
+
+def _offer(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField)  # noqa: S101  # for the type checker
+    field.choices = choices
 
 
 class OrganizationForm(forms.Form):
@@ -133,9 +139,7 @@ class KeyForm(KeyLimitsForm):
         # Django's forms take many arguments, which pass through as they are.
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._projects = {project.public_id: project for project in projects}
-        field = self.fields["project"]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101  # for the type checker
-        field.choices = [(project.public_id, project.name) for project in projects]
+        _offer(self, "project", [(project.public_id, project.name) for project in projects])
 
     def chosen_project(self) -> Project:
         return self._projects[self.cleaned_data["project"]]
@@ -145,6 +149,50 @@ class KeyForm(KeyLimitsForm):
 
     def expires_at(self, now: datetime) -> datetime:
         return now + timedelta(days=int(self.cleaned_data["expires_in"]))
+
+
+class InviteForm(forms.Form):
+    """Whom to invite. `roles`: those that the member who invites may give; `projects`: those of the organization."""
+
+    email = forms.EmailField(label=_("E-mail address"), max_length=254)
+    role = forms.ChoiceField(label=_("Role"), initial=Role.DEVELOPER)
+    project = forms.ChoiceField(
+        label=_("Project"), required=False, widget=LongSelect, help_text=_("Where they will work, so that others know.")
+    )
+
+    def __init__(self, *args: object, roles: list[Role], projects: list[Project], **kwargs: object) -> None:
+        # Django's forms take many arguments, which pass through as they are.
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._projects = {project.public_id: project for project in projects}
+        _offer(self, "role", [(role.value, str(role.label)) for role in roles])
+        _offer(self, "project", [("", str(_("None"))), *((one.public_id, one.name) for one in projects)])
+
+    def chosen_role(self) -> Role:
+        return Role(self.cleaned_data["role"])
+
+    def chosen_project(self) -> Project | None:
+        return self._projects.get(self.cleaned_data["project"])
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=Role.choices)
+
+    def chosen_role(self) -> Role:
+        return Role(self.cleaned_data["role"])
+
+
+class TransferForm(forms.Form):
+    """Who shall be the owner. `members`: those who may be chosen."""
+
+    member = forms.ChoiceField(label=_("New owner"), widget=LongSelect)
+
+    def __init__(self, *args: object, members: list[Membership], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # as above
+        self._members = {member.public_id: member for member in members}
+        _offer(self, "member", [(member.public_id, member.user.email) for member in members])
+
+    def chosen_member(self) -> Membership:
+        return self._members[self.cleaned_data["member"]]
 
 
 class CodeForm(forms.Form):

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.services import audit_anchors, idempotency, leaked_keys
+from accounts.services import audit_anchors, idempotency, invitations, leaked_keys
 from portal.lib.tasks import PortalTask
 
 
@@ -20,3 +20,13 @@ def anchor_audit_logs(**_future: object) -> None:
 @shared_task(name="accounts.tell_of_leaks", base=PortalTask, platform=True)
 def tell_of_leaks(**_future: object) -> None:
     leaked_keys.tell_of_leaks(now=timezone.now())
+
+
+@shared_task(name="accounts.mail_invitation", base=PortalTask)
+def mail_invitation(*, invitation_id: int, **_future: object) -> None:
+    invitations.mail_invitation(invitation_id=invitation_id, now=timezone.now())
+
+
+@shared_task(name="accounts.mail_unmailed_invitations", base=PortalTask, platform=True)
+def mail_unmailed_invitations(**_future: object) -> None:
+    invitations.enqueue_unmailed_invitations(now=timezone.now())

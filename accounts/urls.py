@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api, webhooks
-from accounts.views import audit, keys, organizations, sign_in
+from accounts.views import audit, invitations, keys, members, organizations, sign_in
 
 app_name = "accounts"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -11,7 +11,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("confirm-it-is-you/", sign_in.reauthenticate_by_code, name="reauthenticate-by-code"),
     path("organizations/", organizations.organization_list, name="organization-list"),
     path("o/<slug:organization>/settings/", organizations.organization_settings, name="organization-settings"),
-    path("o/<slug:organization>/members/", organizations.member_list, name="member-list"),
+    path("invitations/<str:token>/", invitations.invitation, name="invitation"),
+    path("o/<slug:organization>/members/", members.member_list, name="member-list"),
+    path("o/<slug:organization>/members/invite/", invitations.invite, name="member-invite"),
+    path("o/<slug:organization>/members/leave/", members.leave, name="member-leave"),
+    path("o/<slug:organization>/members/transfer/", members.transfer, name="ownership-transfer"),
+    path("o/<slug:organization>/members/<str:public_id>/role/", members.role, name="member-role"),
+    path("o/<slug:organization>/members/<str:public_id>/remove/", members.remove, name="member-remove"),
+    path("o/<slug:organization>/invitations/<str:public_id>/resend/", invitations.resend, name="invitation-resend"),
+    path("o/<slug:organization>/invitations/<str:public_id>/revoke/", invitations.revoke, name="invitation-revoke"),
     path("o/<slug:organization>/projects/", organizations.project_list, name="project-list"),
     path("o/<slug:organization>/projects/new/", organizations.project_create, name="project-create"),
     path("o/<slug:organization>/projects/<str:public_id>/", organizations.project_rename, name="project-rename"),

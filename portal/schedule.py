@@ -16,6 +16,8 @@ SCHEDULE: dict[str, Entry] = {
     "anchor-audit-logs": {"task": "accounts.anchor_audit_logs", "schedule": timedelta(days=1)},
     # People learn of a leaked key within five minutes when the hint was lost or the mail server was away.
     "tell-of-leaks": {"task": "accounts.tell_of_leaks", "schedule": timedelta(minutes=5)},
+    # A colleague waits for the mail, and its job may have been lost: asked for a minute ago and not sent is too long.
+    "mail-unmailed-invitations": {"task": "accounts.mail_unmailed_invitations", "schedule": timedelta(minutes=1)},
     # A gateway lease lives 10 s and a killed process may withhold it for 60 s at most.
     "expire-reservations": {"task": "billing.expire_reservations", "schedule": timedelta(seconds=10)},
     # Days are made eight ahead, so a beat that is down for a week loses nothing.

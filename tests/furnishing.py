@@ -4,10 +4,12 @@ An app whose objects look different in different states adds them here, by the w
 every page of such an object is looked at in each of them.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from accounts.models import ApiKey, KeyLeak, Organization, Overlap, Role
+from accounts.models import ApiKey, Invitation, InvitationState, KeyLeak, Organization, Overlap, Role, User
+from accounts.models.invitation import LIFE
 from accounts.services.api_keys import revoke_key
 from accounts.services.key_rotation import rotate_key
 from billing.services.usage import record_usage
@@ -17,7 +19,14 @@ from compute.reconcile import FINAL, State, Want
 from compute.services.launching import launch_instances
 from inference.models import Receipt
 from inference.selectors import PAGE_SIZE
-from tests.factories.accounts import make_key, make_membership, make_project
+from tests.factories.accounts import (
+    make_invitation,
+    make_key,
+    make_membership,
+    make_organization,
+    make_project,
+    make_user,
+)
 from tests.factories.billing import make_record
 from tests.factories.compute import make_pool, make_request, make_ssh_key
 from tests.factories.inference import make_receipt
@@ -33,11 +42,38 @@ STATES: dict[str, list[str]] = {
 }
 
 
+def _invited(state: InvitationState) -> Callable[[User], str]:
+    """Return what invites a person whose invitation has come to that state, and returns the token of its link."""
+
+    def invite(user: User) -> str:
+        now = datetime.now(UTC)
+        organization = make_organization(LONG_NAME, owner=(owner := make_user()))
+        project = make_project(organization, LONG_NAME)
+        invitation, token = make_invitation(organization, user.email, invited_by=owner, now=now, project=project)
+        change = {
+            InvitationState.OPEN: {},
+            InvitationState.EXPIRED: {"expires_at": now},
+            InvitationState.REVOKED: {"revoked_at": now},
+            InvitationState.ACCEPTED: {"accepted_at": now},
+        }[state]
+        Invitation.objects.filter(pk=invitation.pk).update(expires_at=change.pop("expires_at", now + LIFE), **change)
+        return token
+
+    return invite
+
+
+# The same for what belongs to a person: word -> state -> makes it.
+PERSONAL_STATES: dict[str, dict[str, Callable[[User], str]]] = {
+    "invitation_token": {state.value: _invited(state) for state in InvitationState}
+}
+
+
 def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, str]]:
     """Fill an organization with one of everything in every state; return word -> state -> its name in the URL."""
     make_project(organization, LONG_NAME)
     for role in Role:
         make_membership(organization, role=role)
+    _invitations(organization, now)
     make_ssh_key(organization, LONG_NAME)
     objects = {
         "key": _keys(organization, now),
@@ -46,6 +82,15 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     }
     _usage(organization, now)
     return objects
+
+
+def _invitations(organization: Organization, now: datetime) -> None:
+    """A member with a long name, and invitations that wait, one of them for too long."""
+    owner = User.objects.create_user(f"{LONG_NAME}@example.com", None, full_name=LONG_NAME)
+    make_membership(organization, owner)
+    project = organization.projects.in_order()[1]
+    make_invitation(organization, f"{LONG_NAME}@example.net", invited_by=owner, now=now, project=project)
+    make_invitation(organization, "late@example.com", invited_by=owner, now=now - 2 * LIFE)
 
 
 def _keys(organization: Organization, now: datetime) -> dict[str, str]:

@@ -20,7 +20,7 @@ from django.urls import reverse
 from accounts.models import Organization, Role, User
 from tests.browser import session_of
 from tests.factories.accounts import make_membership, make_organization, make_user
-from tests.furnishing import STATES, furnish
+from tests.furnishing import PERSONAL_STATES, STATES, furnish
 from tests.policy import POLICY, Audience
 from tests.routes import ROUTES, Route
 from tests.world import NOW, PERSONAL_OBJECTS, PUBLIC_OBJECTS, World
@@ -70,7 +70,8 @@ class Scene:
             person = make_person()
             make_membership(organization, person, Role.ADMIN)
             client = signed_in(person)
-            objects |= {word: PERSONAL_OBJECTS[word](person) for word in route.rule.objects.values()}
+            for word in route.rule.objects.values():
+                objects[word] = PERSONAL_STATES.get(word, {}).get(visit.state, PERSONAL_OBJECTS[word])(person)
         else:
             client = visitor()
         return client, route.address(organization.slug, objects)
@@ -91,7 +92,8 @@ def visits() -> Iterator[Visit]:
     for route in ROUTES:
         if route.name not in POLICY or route.is_of_programs or route.name in NOT_A_PAGE:
             continue
-        states = [state for word in route.rule.objects.values() for state in STATES.get(word, [])]
+        words = route.rule.objects.values()
+        states = [state for word in words for state in [*STATES.get(word, []), *PERSONAL_STATES.get(word, {})]]
         for state in states or [""]:
             yield Visit(route, state)
         if route.is_of_organization and not route.rule.objects:

@@ -18,7 +18,13 @@ from accounts.models import Organization, Role, Scope, User
 from accounts.services.api_keys import issue_key
 from catalog.models import InstanceType, ServedModel
 from portal.lib.key_format import KeyKind
-from tests.factories.accounts import make_membership, make_organization, make_user
+from tests.factories.accounts import (
+    make_invitation,
+    make_membership,
+    make_organization,
+    make_project_membership,
+    make_user,
+)
 from tests.factories.compute import make_instance, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -47,10 +53,23 @@ def _receipt(organization: Organization) -> str:
     return make_receipt(organization).request_id
 
 
+def _member(organization: Organization) -> str:
+    member = make_membership(organization, role=Role.VIEWER)
+    make_project_membership(member, organization.projects.get())
+    return member.public_id
+
+
+def _invitation(organization: Organization) -> str:
+    by, project = make_membership(organization).user, organization.projects.get()
+    return make_invitation(organization, "invited@example.com", invited_by=by, now=NOW, project=project)[0].public_id
+
+
 # Word -> makes the object in an organization that has one project, and returns what the URL calls it.
 OBJECTS: dict[str, Callable[[Organization], str]] = {
     "key": _api_key,
     "project": _project,
+    "member": _member,
+    "invitation": _invitation,
     "instance": _instance,
     "ssh_key": _ssh_key,
     "receipt": _receipt,
@@ -62,8 +81,13 @@ def _passkey(user: User) -> str:
     return str(passkey.pk)
 
 
+def _invitation_token(user: User) -> str:
+    organization = make_organization("Inviting", owner=(owner := make_user()))
+    return make_invitation(organization, user.email, invited_by=owner, now=NOW)[1]
+
+
 # The same for what belongs to a person.
-PERSONAL_OBJECTS: dict[str, Callable[[User], str]] = {"passkey": _passkey}
+PERSONAL_OBJECTS: dict[str, Callable[[User], str]] = {"passkey": _passkey, "invitation_token": _invitation_token}
 
 
 def _served_model() -> str:

@@ -3,8 +3,9 @@
 from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
 from accounts.models.audit import AuditEvent, AuditOrigin
 from accounts.models.idempotency import KeptAnswer
-from accounts.models.organization import Membership, Organization, Project
-from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, Role
+from accounts.models.invitation import Invitation, InvitationState
+from accounts.models.organization import Membership, Organization, Project, ProjectMembership
+from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
 from accounts.models.user import User
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "AuditOrigin",
+    "Invitation",
+    "InvitationState",
     "KeptAnswer",
     "KeyLeak",
     "KeyState",
@@ -22,6 +25,8 @@ __all__ = [
     "Overlap",
     "Permission",
     "Project",
+    "ProjectMembership",
+    "ProjectRole",
     "RetiredSecret",
     "Role",
     "Scope",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, Role
+from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
 from accounts.models.user import User
 from portal.lib.public_ids import new_mem_id, new_org_id, new_proj_id
 
@@ -90,3 +90,36 @@ class Membership(models.Model):
 
     def may(self, permission: Permission) -> bool:
         return permission in PERMISSIONS_OF_ROLE[Role(self.role)]
+
+    def may_grant(self, role: Role) -> bool:
+        """Whether this member may give somebody the role, or take it away: owners are made and unmade by owners."""
+        return self.may(Permission.MANAGE_MEMBERS) and (role != Role.OWNER or self.role == Role.OWNER)
+
+
+class ProjectMembershipQuerySet(models.QuerySet["ProjectMembership"]):
+    def owned_by(self, organization: Organization) -> ProjectMembershipQuerySet:
+        return self.filter(organization=organization)
+
+    def in_order(self) -> ProjectMembershipQuerySet:
+        return self.select_related("membership__user").order_by("created_at", "pk")
+
+
+class ProjectMembership(models.Model):
+    """A member's part in one project: who leads it and who works in it. It ends with the membership."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="members")
+    membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="projects")
+    role = models.CharField(_("role"), max_length=24, choices=ProjectRole)
+    created_at = models.DateTimeField()
+
+    objects = ProjectMembershipQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "id"], name="project_membership_organization_id"),
+            models.UniqueConstraint(fields=["project", "membership"], name="project_membership_once_per_member"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.membership.user} as {self.get_role_display()} of {self.project}"

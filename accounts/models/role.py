@@ -12,6 +12,11 @@ class Role(models.TextChoices):
     VIEWER = "viewer", _("Viewer")
 
 
+class ProjectRole(models.TextChoices):
+    PRINCIPAL_INVESTIGATOR = "principal_investigator", _("Principal investigator")
+    MEMBER = "member", _("Member")
+
+
 class Permission(models.TextChoices):
     VIEW = "view", _("See pages of the organization")
     USE_MODELS = "use_models", _("Call models in the console")

@@ -11,6 +11,19 @@ from accounts.selectors.audit import (
     links,
 )
 from accounts.selectors.keys import KeyPage, KeyRow, KeyView, key_page, key_view, organization_id_of_key
+from accounts.selectors.members import (
+    InvitationRow,
+    InvitationView,
+    MemberPage,
+    MemberRow,
+    grantable_roles,
+    invitation_rows,
+    invitation_view,
+    is_invited,
+    is_only_owner,
+    member_page,
+    organization_id_of_invitation,
+)
 from accounts.selectors.organizations import ProjectPage, membership_in, memberships_of, project_page
 
 __all__ = [
@@ -18,18 +31,29 @@ __all__ = [
     "AuditPage",
     "AuditRow",
     "Head",
+    "InvitationRow",
+    "InvitationView",
     "KeyPage",
     "KeyRow",
     "KeyView",
+    "MemberPage",
+    "MemberRow",
     "ProjectPage",
     "audit_page",
+    "grantable_roles",
     "heads",
+    "invitation_rows",
+    "invitation_view",
+    "is_invited",
+    "is_only_owner",
     "key_page",
     "key_view",
     "link_batches",
     "links",
+    "member_page",
     "membership_in",
     "memberships_of",
+    "organization_id_of_invitation",
     "organization_id_of_key",
     "project_page",
 ]

@@ -1,4 +1,4 @@
-"""Pages about organizations, their members and projects."""
+"""Pages about organizations and projects."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts import selectors
 from accounts.access import OrganizationRequest, SignedInRequest, organization_required
 from accounts.forms import OrganizationForm, ProjectForm
-from accounts.models import Membership, Organization, Permission, Project
+from accounts.models import Organization, Permission, Project
 from accounts.services.organizations import (
     UnableToChangeOrganization,
     UnableToCreateOrganization,
@@ -51,13 +51,6 @@ def organization_list(request: SignedInRequest) -> HttpResponse:
     ]
     status = 422 if form.is_bound else 200
     return render(request, "accounts/organization_list.html", {"choices": choices, "form": form}, status=status)
-
-
-@organization_required(Permission.VIEW)
-@require_safe
-def member_list(request: OrganizationRequest) -> HttpResponse:
-    members = Membership.objects.owned_by(request.organization).in_order()
-    return render(request, "accounts/member_list.html", {"members": members})
 
 
 @organization_required(Permission.MANAGE_ORGANIZATION)

@@ -92,6 +92,8 @@ LOOKS = {
     "revoked": Look("danger", "ban"),
     "expired": Look("neutral", "clock"),
     "expiring": Look("caution", "clock"),
+    # Invitations
+    "invited": Look("notice", "mail"),
     # Requests
     "completed": Look("good", "circle-check"),
     "cut": Look("caution", "scissors"),

@@ -3,7 +3,18 @@
 from datetime import UTC, datetime
 from itertools import count
 
-from accounts.models import Membership, Organization, Project, Role, Scope, User
+from accounts.models import (
+    Invitation,
+    Membership,
+    Organization,
+    Project,
+    ProjectMembership,
+    ProjectRole,
+    Role,
+    Scope,
+    User,
+)
+from accounts.models.invitation import LIFE, invitation_digest, new_invitation_token
 from accounts.services.api_keys import CUSTOMER_SCOPES, IssuedKey, issue_key
 
 THEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -38,3 +49,37 @@ def make_membership(organization: Organization, user: User | None = None, role: 
 
 def make_key(project: Project, *, scopes: tuple[Scope, ...] = CUSTOMER_SCOPES, now: datetime = THEN) -> IssuedKey:
     return issue_key(project=project, name="test", scopes=scopes, created_by=None, now=now)
+
+
+def make_project_membership(
+    membership: Membership, project: Project, role: ProjectRole = ProjectRole.MEMBER
+) -> ProjectMembership:
+    return ProjectMembership.objects.create(
+        organization=membership.organization, membership=membership, project=project, role=role, created_at=THEN
+    )
+
+
+def make_invitation(
+    organization: Organization,
+    email: str,
+    *,
+    invited_by: User,
+    now: datetime,
+    role: Role = Role.DEVELOPER,
+    project: Project | None = None,
+) -> tuple[Invitation, str]:
+    """An invitation that was mailed at `now`, and the token of its link."""
+    token = new_invitation_token()
+    invitation = Invitation.objects.create(
+        organization=organization,
+        email=email,
+        role=role,
+        project=project,
+        invited_by=invited_by,
+        digest=invitation_digest(token),
+        created_at=now,
+        expires_at=now + LIFE,
+        mailed_at=now,
+        mail_count=1,
+    )
+    return invitation, token
