@@ -134,6 +134,11 @@ class KeyForm(KeyLimitsForm):
         help_text=_("A key that creates and revokes keys cannot call models: make a separate one for that."),
     )
     expires_in = forms.ChoiceField(label=_("Ends after"), choices=LIVES, initial="90")
+    is_personal = forms.BooleanField(
+        label=_("Only I use it"),
+        required=False,
+        help_text=_("It ends when I leave the organization; otherwise it belongs to the project and stays."),
+    )
 
     def __init__(self, *args: object, projects: list[Project], **kwargs: object) -> None:
         # Django's forms take many arguments, which pass through as they are.

@@ -127,6 +127,8 @@ class ApiKey(Secret):
     last_used_address = models.CharField(max_length=45, default="", db_default="", blank=True)
     last_used_agent = models.CharField(max_length=LONGEST_AGENT, default="", db_default="", blank=True)  # User-Agent
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    # Made by a member for themselves: it ends with their membership, while the project's other keys stay.
+    is_personal = models.BooleanField(default=False, db_default=False)
     # Moves with every change that a running gateway must hear of within a second (decisions: Inference).
     changed_at = models.DateTimeField()
 
@@ -138,6 +140,10 @@ class ApiKey(Secret):
             models.CheckConstraint(
                 condition=~Q(kind="mgmt") | ~Q(scopes__contains=["inference"]),
                 name="api_key_management_cannot_call_models",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_personal=False) | Q(created_by__isnull=False) | Q(revoked_at__isnull=False),
+                name="api_key_personal_has_its_person",
             ),
         ]
         # The gateway polls for what changed since it last looked.

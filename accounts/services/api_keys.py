@@ -8,7 +8,7 @@ from http import HTTPStatus
 from django.conf import settings
 from django.db import connection, transaction
 
-from accounts.models import ApiKey, OperatorKey, Organization, Project, Scope, User
+from accounts.models import ApiKey, Membership, OperatorKey, Organization, Project, Scope, User
 from accounts.models.api_key import LONGEST_AGENT, OperatorScope
 from accounts.services.audit import changed, person, record_event
 from portal.lib.addresses import UnreadableRange, canonical_ranges
@@ -62,7 +62,7 @@ class IssuedKey:
 
 
 @transaction.atomic
-def issue_key(  # noqa: PLR0913  # all that a key is
+def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     *,
     project: Project,
     name: str,
@@ -72,11 +72,13 @@ def issue_key(  # noqa: PLR0913  # all that a key is
     kind: KeyKind = KeyKind.LIVE,
     expires_at: datetime | None = None,
     limits: KeyLimits = NO_LIMITS,
+    is_personal: bool = False,
 ) -> IssuedKey:
     """Issue a key of a project; without `expires_at` it lives 90 days.
 
-    Raises UnableToIssueKey for an empty name or scope list, a date in the past, a management key that could
-    call models, another key that could manage keys, or too many keys; UnableToLimitKey.
+    is_personal: it ends when `created_by` leaves the organization. Raises UnableToIssueKey for an empty name or scope
+    list, a date in the past, a management key that could call models, another key that could manage keys, a personal
+    key of who is no member, or too many keys; UnableToLimitKey.
     """
     name = _readable_name(name)
     limits = _canonical(limits)
@@ -88,6 +90,8 @@ def issue_key(  # noqa: PLR0913  # all that a key is
         raise UnableToIssueKey("A management key cannot call models: make a separate key for that.")
     if kind is not KeyKind.MANAGEMENT and Scope.KEYS_WRITE in scopes:
         raise UnableToIssueKey("Only a management key can create and revoke keys.")
+    if is_personal:
+        _lock_member(project, created_by)
     # Lock the project, so that two requests at once cannot pass the limit together. Not against rows that refer to it:
     # whoever wrote one may hold the audit log that we lock last.
     project = (
@@ -109,6 +113,7 @@ def issue_key(  # noqa: PLR0913  # all that a key is
         prefix=f"{settings.KEY_BRAND}_{kind.value}_",
         last_four=secret[-4:],
         created_by=created_by,
+        is_personal=is_personal,
         created_at=now,
         expires_at=expires_at or now + DEFAULT_LIFE,
         changed_at=now,
@@ -145,6 +150,13 @@ def _canonical(limits: KeyLimits) -> KeyLimits:
         )
     except (UnreadableName, UnreadableRange) as error:
         raise UnableToLimitKey(str(error)) from error
+
+
+def _lock_member(project: Project, person_: User | None) -> None:
+    """Hold the membership until the key exists, so that ending it at the same time ends the key too."""
+    members = Membership.objects.filter(organization=project.organization_id, user=person_)
+    if person_ is None or not list(members.select_for_update(no_key=True)):
+        raise UnableToIssueKey("Only a member can have a key of their own.")
 
 
 # What a first program needs, and nothing that could cost a company its peace: no billing, keys or webhooks.
@@ -184,6 +196,16 @@ def change_key(*, api_key: ApiKey, name: str, limits: KeyLimits, now: datetime) 
     target = ("key", api_key.public_id)
     record_event("key.changed", organization_id=api_key.organization_id, target=target, changes=changes, now=now)
     return api_key
+
+
+def revoke_personal_keys(*, organization: Organization, user: User, now: datetime) -> int:
+    """End the keys that a member made for themselves; return how many. The project's other keys stay."""
+    keys = ApiKey.objects.owned_by(organization).filter(created_by=user, is_personal=True, revoked_at=None)
+    # All locks before the first entry in the log.
+    found = list(keys.select_for_update().order_by("pk"))
+    for api_key in found:
+        revoke_key(api_key=api_key, now=now)
+    return len(found)
 
 
 @transaction.atomic

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from accounts.models import Membership, Organization, Permission, Role
 from accounts.selectors import is_only_owner
+from accounts.services.api_keys import revoke_personal_keys
 from accounts.services.audit import record_event
 from portal.lib.errors import DomainError
 
@@ -80,7 +81,7 @@ def change_role(*, membership: Membership, role: Role, by: Membership, now: date
 
 @transaction.atomic
 def remove_member(*, membership: Membership, by: Membership, now: datetime) -> None:
-    """End somebody's membership, and with it their access from their next request on.
+    """End somebody's membership, their access from their next request on, and the keys that they made for themselves.
 
     Raises UnableToRemoveMember if `by` may not or means themselves, or if the person is gone already.
     """
@@ -93,7 +94,7 @@ def remove_member(*, membership: Membership, by: Membership, now: datetime) -> N
         raise UnableToRemoveMember("To go yourself, leave the organization.")
     if not asker.may_grant(Role(member.role)):
         raise UnableToRemoveMember("Only an owner can remove an owner.")
-    _end(member)
+    _end(member, now)
     record_event(
         "member.removed",
         organization_id=organization.pk,
@@ -105,14 +106,17 @@ def remove_member(*, membership: Membership, by: Membership, now: datetime) -> N
 
 @transaction.atomic
 def leave_organization(*, membership: Membership, now: datetime) -> None:
-    """End one's own membership. Raises UnableToLeave for the only owner, and for who is gone already."""
+    """End one's own membership, and the keys that one made for oneself.
+
+    Raises UnableToLeave for the only owner, and for who is gone already.
+    """
     organization = lock_organization(membership.organization_id)
     member = _current(membership)
     if member is None:
         raise UnableToLeave("You have left the organization already.")
     if is_only_owner(member):
         raise UnableToLeave("You are the only owner: make somebody else an owner first.")
-    _end(member)
+    _end(member, now)
     record_event(
         "member.left",
         organization_id=organization.pk,
@@ -155,5 +159,9 @@ def _current(membership: Membership) -> Membership | None:
     return Membership.objects.select_related("user", "organization").filter(pk=membership.pk).first()
 
 
-def _end(member: Membership) -> None:
-    Membership.objects.filter(pk=member.pk).delete()
+def _end(member: Membership, now: datetime) -> None:
+    # Locked first, against a key that they are making for themselves right now.
+    mine = Membership.objects.select_for_update().filter(pk=member.pk)
+    list(mine.values_list("pk", flat=True))
+    revoke_personal_keys(organization=member.organization, user=member.user, now=now)
+    mine.delete()

@@ -47,6 +47,7 @@ def key_create(request: OrganizationRequest) -> HttpResponse:
                 kind=kind_for(form.chosen_scopes()),
                 expires_at=form.expires_at(now),
                 limits=form.limits(),
+                is_personal=form.cleaned_data["is_personal"],
             )
         except UnableToIssueKey as error:
             form.add_error(None, str(error))

@@ -1,13 +1,14 @@
 """Roles, removal, leaving, transfer: what is refused changes nothing, and no race leaves an organization ownerless."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
 
-from accounts.models import ApiKey, AuditEvent, Membership, Organization, ProjectMembership, Role
-from accounts.services.api_keys import revoke_key
+from accounts.access import InvalidApiKey, authenticate_key
+from accounts.models import ApiKey, AuditEvent, Membership, Organization, ProjectMembership, Role, Scope
+from accounts.services.api_keys import IssuedKey, UnableToIssueKey, issue_key, revoke_key
 from accounts.services.members import (
     ONLY_OWNERS,
     ROLE_LOST,
@@ -33,6 +34,18 @@ ROUNDS = 50
 def actions(organization: Organization) -> list[tuple[str, str]]:
     entries = AuditEvent.objects.owned_by(organization).order_by("sequence")
     return [(entry.action, entry.changes) for entry in entries]
+
+
+def make_personal_key(member: Membership) -> IssuedKey:
+    return issue_key(
+        project=member.organization.projects.get(),
+        name="mine",
+        scopes=[Scope.INFERENCE],
+        created_by=member.user,
+        now=NOW,
+        expires_at=NOW + timedelta(days=3650),
+        is_personal=True,
+    )
 
 
 def roles(organization: Organization) -> list[Role]:
@@ -210,6 +223,46 @@ def test_refuses_a_transfer_by_others_to_oneself_and_to_outsiders():
     assert actions(organization) == []
 
 
+@pytest.mark.django_db
+@pytest.mark.asvs("8.3.2")
+def test_the_keys_that_a_member_made_for_themselves_end_with_them_and_no_others():
+    organization = make_organization()
+    owner, member = make_membership(organization), make_membership(organization, role=Role.DEVELOPER)
+    elsewhere = make_membership(make_organization(), member.user)
+    theirs = [make_personal_key(member).api_key for _ in range(2)]
+    secret = make_personal_key(member).secret
+    others = [
+        make_key(organization.projects.get()).api_key,
+        make_personal_key(owner).api_key,
+        make_personal_key(elsewhere).api_key,
+    ]
+    assert authenticate_key(secret)
+
+    remove_member(membership=member, by=owner, now=NOW)
+
+    assert set(ApiKey.objects.filter(revoked_at=None)) == set(others)
+    with pytest.raises(InvalidApiKey):
+        authenticate_key(secret)
+    assert {key.public_id for key in theirs} < set(
+        AuditEvent.objects.filter(action="key.revoked").values_list("target_id", flat=True)
+    )
+    assert actions(organization)[-1][0] == "member.removed"
+
+
+@pytest.mark.django_db
+def test_leaving_ends_them_too_and_who_is_gone_makes_no_more():
+    organization = make_organization()
+    make_membership(organization)
+    member = make_membership(organization, role=Role.DEVELOPER)
+    make_personal_key(member)
+
+    leave_organization(membership=member, now=NOW)
+
+    assert not ApiKey.objects.filter(revoked_at=None).exists()
+    with pytest.raises(UnableToIssueKey, match="Only a member"):
+        make_personal_key(member)
+
+
 # --- Races: threads with the app's own role and real commits --------------------------------------
 
 
@@ -277,6 +330,26 @@ def test_no_race_of_leaving_removing_demoting_and_transferring_leaves_no_owner(o
 
         assert_owned(own_database, organization, results)
         assert any(not isinstance(result, DomainError) for result in results)
+
+
+def test_a_key_that_is_made_while_its_member_is_removed_does_not_outlive_them(own_database: OwnDatabase):
+    for _ in range(ROUNDS // 5):
+        with own_database.in_use(SUPERUSER):
+            organization = make_organization()
+            owner, member = make_membership(organization), make_membership(organization, role=Role.DEVELOPER)
+
+        def make(member=member):
+            return make_personal_key(member)
+
+        def remove(member=member, owner=owner):
+            return remove_member(membership=member, by=owner, now=NOW)
+
+        results = race(own_database, organization, make, make, remove)
+
+        assert_owned(own_database, organization, results)
+        assert results[2] is None
+        with own_database.in_use(SUPERUSER):
+            assert not ApiKey.objects.filter(created_by=member.user, revoked_at=None).exists()
 
 
 def test_changes_of_members_and_of_other_things_never_wait_for_each_other(own_database: OwnDatabase):

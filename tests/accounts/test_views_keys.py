@@ -69,6 +69,16 @@ def test_a_key_lives_as_long_as_asked(client: Client, organization: Organization
     assert key.kind == "live"
 
 
+def test_a_key_for_oneself_says_that_it_ends_with_its_member(client: Client, organization: Organization):
+    enter(client, organization)
+    client.post(reverse("accounts:key-create", args=[organization.slug]), form(organization, is_personal="on"))
+
+    key = ApiKey.objects.get()
+    assert key.is_personal
+    page = client.get(reverse("accounts:key-detail", args=[organization.slug, key.public_id])).content.decode()
+    assert "ends when they leave" in page
+
+
 def test_managing_keys_takes_a_management_key(client: Client, organization: Organization):
     enter(client, organization)
     address = reverse("accounts:key-create", args=[organization.slug])

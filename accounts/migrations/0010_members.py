@@ -36,7 +36,7 @@ LOOKUP = migrations.RunSQL(
 class Migration(migrations.Migration):
     dependencies = [
         ("account", "0009_emailaddress_unique_primary_email"),
-        ("accounts", "0008_retired_secrets"),
+        ("accounts", "0009_key_leaks"),
     ]
 
     operations = [
