@@ -8,7 +8,7 @@ from django import forms
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import ApiKey, Membership, Organization, Overlap, Project, Role, Scope, User
+from accounts.models import ApiKey, Membership, Organization, Overlap, Project, ProjectRole, Role, Scope, User
 from accounts.selectors import AuditFilters
 from accounts.services.api_keys import KeyLimits
 from portal.lib.addresses import canonical_ranges
@@ -198,6 +198,24 @@ class TransferForm(forms.Form):
 
     def chosen_member(self) -> Membership:
         return self._members[self.cleaned_data["member"]]
+
+
+class ProjectRoleForm(forms.Form):
+    """Who does what in a project. `members`: those of its organization."""
+
+    member = forms.ChoiceField(label=_("Person"), widget=LongSelect)
+    project_role = forms.ChoiceField(label=_("Role"), choices=ProjectRole.choices, initial=ProjectRole.MEMBER)
+
+    def __init__(self, *args: object, members: list[Membership], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # as above
+        self._members = {member.public_id: member for member in members}
+        _offer(self, "member", [(member.public_id, member.user.email) for member in members])
+
+    def chosen_member(self) -> Membership:
+        return self._members[self.cleaned_data["member"]]
+
+    def chosen_role(self) -> ProjectRole:
+        return ProjectRole(self.cleaned_data["project_role"])
 
 
 class CodeForm(forms.Form):

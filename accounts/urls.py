@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api, webhooks
-from accounts.views import audit, invitations, keys, members, organizations, sign_in
+from accounts.views import audit, invitations, keys, members, organizations, project_members, sign_in
 
 app_name = "accounts"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -22,7 +22,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/invitations/<str:public_id>/revoke/", invitations.revoke, name="invitation-revoke"),
     path("o/<slug:organization>/projects/", organizations.project_list, name="project-list"),
     path("o/<slug:organization>/projects/new/", organizations.project_create, name="project-create"),
-    path("o/<slug:organization>/projects/<str:public_id>/", organizations.project_rename, name="project-rename"),
+    path("o/<slug:organization>/projects/<str:public_id>/", project_members.project_detail, name="project-detail"),
+    path("o/<slug:organization>/projects/<str:public_id>/rename/", organizations.project_rename, name="project-rename"),
+    path(
+        "o/<slug:organization>/projects/<str:public_id>/members/", project_members.set_role, name="project-member-set"
+    ),
+    path(
+        "o/<slug:organization>/projects/<str:public_id>/members/<str:member>/remove/",
+        project_members.remove,
+        name="project-member-remove",
+    ),
     path("o/<slug:organization>/keys/", keys.key_list, name="key-list"),
     path("o/<slug:organization>/keys/new/", keys.key_create, name="key-create"),
     path("o/<slug:organization>/keys/<str:public_id>/", keys.key_detail, name="key-detail"),
