@@ -18,6 +18,8 @@ SCHEDULE: dict[str, Entry] = {
     "tell-of-leaks": {"task": "accounts.tell_of_leaks", "schedule": timedelta(minutes=5)},
     # A colleague waits for the mail, and its job may have been lost: asked for a minute ago and not sent is too long.
     "mail-unmailed-invitations": {"task": "accounts.mail_unmailed_invitations", "schedule": timedelta(minutes=1)},
+    # What docs/retention.md promises to be gone is gone a day later.
+    "delete-past": {"task": "portal.delete_past", "schedule": timedelta(days=1)},
     # A gateway lease lives 10 s and a killed process may withhold it for 60 s at most.
     "expire-reservations": {"task": "billing.expire_reservations", "schedule": timedelta(seconds=10)},
     # Days are made eight ahead, so a beat that is down for a week loses nothing.

@@ -23,6 +23,8 @@ class Organization(models.Model):
     slug = models.SlugField(_("address"), max_length=60, unique=True)
     kind = models.CharField(_("kind"), max_length=20, choices=Kind)
     created_at = models.DateTimeField()
+    # While it stands nothing of the organization is deleted for its age, and none of its members is erased.
+    legal_hold = models.BooleanField(_("legal hold"), default=False)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.slug})"

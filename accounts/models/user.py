@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -34,6 +35,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     # The clock is read here because Django's own sign-up machinery creates users too.
     date_joined = models.DateTimeField(default=timezone.now)  # noqa: TID251
+    # Since then the row says nothing of a person: it is what receipts and entries of the audit log refer to.
+    erased_at = models.DateTimeField(null=True, blank=True)
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -42,7 +45,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
-        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_unique_whatever_case")]
+        constraints = [
+            models.UniqueConstraint(Lower("email"), name="user_email_unique_whatever_case"),
+            models.CheckConstraint(
+                condition=Q(erased_at=None)
+                | Q(is_active=False, is_staff=False, is_superuser=False, full_name="", last_login=None),
+                name="user_erased_is_nobody",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.email

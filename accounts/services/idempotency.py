@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.db import transaction
 
 from accounts.models import KeptAnswer, Organization
+from accounts.retention import ANSWERS
 from portal.lib.errors import DomainError
 
-KEPT_FOR = timedelta(hours=24)
+KEPT_FOR = timedelta(days=ANSWERS.days)
 LONGEST_KEY = 255
 
 
@@ -108,9 +109,10 @@ def give_claim_back(*, claim: Claim) -> None:
 
 
 def forget_answers(*, now: datetime) -> int:
-    """Delete answers older than a day, of every organization; return how many."""
+    """Delete answers older than a day, of every organization that is under no legal hold; return how many."""
     with transaction.atomic():
-        return KeptAnswer.objects.filter(created_at__lte=now - KEPT_FOR).delete()[0]
+        old = KeptAnswer.objects.filter(created_at__lte=now - KEPT_FOR)
+        return old.exclude(organization__legal_hold=True).delete()[0]
 
 
 def _cipher(secret: str, key: str) -> Fernet:

@@ -1,0 +1,115 @@
+"""How long usage, caps and credit are kept."""
+
+from accounts.retention import ORGANIZATION, PROJECT, USER
+from portal.lib.retention import Age, Deleted, Part, Personal, Table, Whose, name_of
+
+USAGE = Age(months=13)
+
+_BILLED = "it is what was billed, and tax law asks for ten years"
+_NUMBER = "a number, which leads to nobody once they are erased"
+_KEY = {"api_key_id": name_of("accounts_apikey", "api_key_id")}
+_CAP = {"cap_id": name_of("billing_spendcap", "cap_id")}
+_CAUSES = """CASE t.cause
+    WHEN 'project' THEN (SELECT r.public_id FROM accounts_project AS r WHERE r.id::text = t.cause_id)
+    WHEN 'key' THEN (SELECT r.public_id FROM accounts_apikey AS r WHERE r.id::text = t.cause_id)
+    WHEN 'member' THEN (SELECT r.public_id FROM accounts_user AS r WHERE r.id::text = t.cause_id)
+    ELSE t.cause_id END"""
+
+TABLES = (
+    Table(
+        "billing_usageevent",
+        "single measurements of usage, one partition a day",
+        Whose.ORGANIZATION,
+        Deleted(USAGE, "occurred_at", through="billing_forget_usage"),
+        "long enough to question a bill of the year before; the hourly sums stay",
+        (Personal("user_id", _NUMBER),),
+        of_organization=Part("usage_events", key=("occurred_at", "event_id"), shown=PROJECT | _KEY | USER),
+        of_person=Part(
+            "usage_events", "t.user_id = %(user)s", key=("occurred_at", "event_id"), shown=PROJECT | _KEY | USER
+        ),
+    ),
+    Table(
+        "billing_usagebyhour",
+        "usage and its cost by project, SKU and hour",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part("usage_by_hour", key=("hour", "project_id", "sku"), shown=PROJECT),
+    ),
+    Table(
+        "billing_usagebyresource",
+        "usage by day and by what and who caused it",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it explains what was billed, and its sums must stay those of the hours",
+        (Personal("user_id", _NUMBER),),
+        of_organization=Part(
+            "usage_by_resource",
+            key=("day", "project_id", "sku", "resource_id", "api_key_id", "user_id"),
+            shown=PROJECT | _KEY | USER,
+        ),
+        of_person=Part(
+            "usage_by_resource",
+            "t.user_id = %(user)s",
+            key=("organization_id", "day", "project_id", "sku", "resource_id", "api_key_id"),
+            shown=PROJECT | _KEY | USER,
+        ),
+    ),
+    Table(
+        "billing_spendbyday",
+        "spend by SKU and day",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part("spend_by_day", key=("day", "sku", "price_id")),
+    ),
+    Table(
+        "billing_spendbycause",
+        "spend by day and by project, API key, resource and member",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it explains what was billed",
+        (Personal("cause_id", _NUMBER),),
+        of_organization=Part("spend_by_cause", key=("cause", "day", "cause_id"), shown={"cause_id": _CAUSES}),
+        of_person=Part(
+            "spend_by_cause",
+            "t.cause = 'member' AND t.cause_id = %(user)s::text",
+            key=("organization_id", "day"),
+            shown={"cause_id": _CAUSES},
+        ),
+    ),
+    Table(
+        "billing_spendcap",
+        "limits, and what is settled and reserved of them",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "what was settled under it is a sum of what was billed",
+        of_organization=Part("spend_caps"),
+    ),
+    Table(
+        "billing_reservation",
+        "holds of budget by the gateway and by instances",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "write-offs refer to them",
+        of_organization=Part("reservations", shown=PROJECT | _CAP),
+    ),
+    Table(
+        "billing_writeoff",
+        "usage that we paid ourselves",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part(
+            "write_offs", shown=_CAP | {"reservation_id": name_of("billing_reservation", "reservation_id")}
+        ),
+    ),
+    Table(
+        "billing_creditgrant",
+        "credit that was given",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part("credit_grants"),
+    ),
+)
