@@ -130,15 +130,18 @@ def is_invitation(address: str | None) -> bool:
         return False
 
 
-def recent_sign_in_required[**P](view: View[P]) -> View[P]:
+def recent_sign_in_required[R: SignedInRequest, **P](
+    view: Callable[Concatenate[R, P], HttpResponse],
+) -> Callable[Concatenate[R, P], HttpResponse]:
     """Before a change that outlives the session, ask people whose sign-in is old to prove again who they are.
 
-    Stands below `organization_required`. The POST is kept and goes through after the proof: password, second
-    factor, passkey, or for who has none of them a code by mail (accounts.adapter).
+    Stands below `organization_required`, or below `login_required` on pages of a person. The POST is kept and goes
+    through after the proof: password, second factor, passkey, or for who has none of them a code by mail
+    (accounts.adapter).
     """
 
     @wraps(view)
-    def check(request: OrganizationRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def check(request: R, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if request.method == "POST" and not is_sign_in_recent(request, time.time()):
             raise ReauthenticationRequired
         return view(request, *args, **kwargs)

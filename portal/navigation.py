@@ -74,6 +74,7 @@ ORGANIZATION = (
             Entry(_("Projects"), "folder-kanban", "accounts:project-list"),
             Entry(_("Audit log"), "scroll-text", "accounts:audit-log", Permission.VIEW_AUDIT_LOG),
             Entry(_("Settings"), "settings-2", "accounts:organization-settings", Permission.MANAGE_ORGANIZATION),
+            Entry(_("Data"), "database", "organization-data", Permission.OWN),
         ),
     ),
 )
@@ -87,6 +88,7 @@ PERSONAL = (
             Entry(_("Password"), "lock", "account_change_password", of_organization=False),
             Entry(_("Passkeys and 2FA"), "fingerprint-pattern", "mfa_index", of_organization=False),
             Entry(_("Sessions"), "monitor-smartphone", "usersessions_list", of_organization=False),
+            Entry(_("Your data"), "database", "your-data", of_organization=False),
         ),
     ),
 )

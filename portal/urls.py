@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from portal import views
-from portal.views import overview, quickstart
+from portal.views import data, overview, quickstart
 
 # Staff sign in like everybody: the admin's own form knows neither second factors nor a limit on guesses.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -27,6 +27,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/quickstart/", quickstart.quickstart, name="quickstart"),
     path("o/<slug:organization>/quickstart/key/", quickstart.make_starter_key, name="quickstart-key"),
     path("o/<slug:organization>/quickstart/run/", quickstart.run, name="quickstart-run"),
+    path("o/<slug:organization>/data/", data.organization_data, name="organization-data"),
+    path("o/<slug:organization>/data/export/", data.organization_export, name="organization-export"),
+    path("data/", data.your_data, name="your-data"),
+    path("data/export/", data.your_export, name="your-export"),
     path("admin/", admin.site.urls),
 ]
 

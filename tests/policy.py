@@ -139,6 +139,10 @@ POLICY: dict[str, Rule] = {
     "quickstart": of(Permission.USE_MODELS),
     "quickstart-key": of(Permission.MANAGE_KEYS),
     "quickstart-run": of(Permission.USE_MODELS),
+    "organization-data": of(Permission.OWN),
+    "organization-export": of(Permission.OWN),
+    "your-data": SIGNED_IN,
+    "your-export": SIGNED_IN,
     # --- compute ---
     "compute:instance-type-list": ANYBODY,
     "compute:instance-type-detail": of(Audience.ANYBODY, name="instance_type"),

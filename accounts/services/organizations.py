@@ -129,6 +129,13 @@ def change_organization(
 
 
 @transaction.atomic
+def record_export(*, organization: Organization, now: datetime) -> None:
+    """Write down that somebody takes along everything that the organization has."""
+    target = ("organization", organization.public_id)
+    record_event("organization.exported", organization_id=organization.pk, target=target, now=now)
+
+
+@transaction.atomic
 def create_project(*, organization: Organization, name: str, now: datetime) -> Project:
     """Create a project. Raises UnableToCreateProject for an empty or taken name, or too many projects."""
     name = " ".join(name.split())

@@ -1,6 +1,7 @@
 """Files of rows for spreadsheets and programs, made line by line so that they can be streamed."""
 
 import csv
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -60,3 +61,36 @@ def json_lines(rows: Iterable[object]) -> Iterator[bytes]:
     """Yield a JSON object and a line end per row."""
     for row in rows:
         yield _encoder.encode(row) + b"\n"
+
+
+class _Outbox:
+    """A file that can only be written to; what was written is taken away before the next part."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, content: bytes) -> int:
+        self._parts.append(bytes(content))
+        return len(content)
+
+    def flush(self) -> None:
+        pass
+
+    def take(self) -> bytes:
+        content = b"".join(self._parts)
+        self._parts.clear()
+        return content
+
+
+def zip_parts(files: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:
+    """Yield a ZIP archive of named files part by part; only what compression holds back is in memory."""
+    outbox = _Outbox()
+    # It needs write and flush alone once nothing can be sought.
+    with zipfile.ZipFile(outbox, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[call-overload]
+        for name, content in files:
+            with archive.open(name, "w", force_zip64=True) as file:
+                for part in content:
+                    file.write(part)
+                    if ready := outbox.take():
+                        yield ready
+    yield outbox.take()
