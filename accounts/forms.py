@@ -226,6 +226,28 @@ class CodeForm(forms.Form):
     )
 
 
+class EraseForm(forms.Form):
+    """Erasing an account, which takes typing its address."""
+
+    email = forms.CharField(
+        label=_("Your e-mail address"),
+        max_length=254,
+        help_text=_("Type it to show that you mean this account."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "email", "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args: object, email: str, **kwargs: object) -> None:
+        # Django's forms take many arguments, which pass through as they are.
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._email = email
+
+    def clean_email(self) -> str:
+        typed: str = self.cleaned_data["email"]
+        if typed.casefold() != self._email.casefold():
+            raise forms.ValidationError(_("That is not the address of this account."))
+        return typed
+
+
 class AuditFilterForm(forms.Form):
     """What the audit log is narrowed to; `before` is the place in it."""
 

@@ -3,12 +3,13 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api, webhooks
-from accounts.views import audit, invitations, keys, members, organizations, project_members, sign_in
+from accounts.views import audit, erasure, invitations, keys, members, organizations, project_members, sign_in
 
 app_name = "accounts"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("welcome/", sign_in.welcome, name="welcome"),
     path("confirm-it-is-you/", sign_in.reauthenticate_by_code, name="reauthenticate-by-code"),
+    path("data/erase/", erasure.erase, name="erase"),
     path("organizations/", organizations.organization_list, name="organization-list"),
     path("o/<slug:organization>/settings/", organizations.organization_settings, name="organization-settings"),
     path("invitations/<str:token>/", invitations.invitation, name="invitation"),

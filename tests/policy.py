@@ -82,6 +82,7 @@ POLICY: dict[str, Rule] = {
     # --- accounts ---
     "accounts:welcome": SIGNED_IN,
     "accounts:reauthenticate-by-code": SIGNED_IN,
+    "accounts:erase": SIGNED_IN,
     "accounts:organization-list": SIGNED_IN,
     "accounts:organization-settings": of(Permission.MANAGE_ORGANIZATION),
     "accounts:invitation": of(Audience.SIGNED_IN, token="invitation_token"),

@@ -86,7 +86,7 @@ def _narrowed(entries: AuditEventQuerySet, filters: AuditFilters) -> AuditEventQ
 
 def _names(organization: Organization, ids: set[str]) -> dict[str, str]:
     """Return who the actors are; somebody who has been erased goes by their id."""
-    people = User.objects.filter(public_id__in=ids)
+    people = User.objects.filter(public_id__in=ids, erased_at=None)
     keys = ApiKey.objects.owned_by(organization).filter(public_id__in=ids)
     return {user.public_id: user.email for user in people} | {key.public_id: key.name for key in keys}
 

@@ -1,0 +1,121 @@
+"""Erase a person: what says who they are goes; what they did stays, under a public id that leads to nobody.
+
+Which columns that are, and which stay and why: docs/retention.md. Higher apps need no part in it: they refer to people
+by number and public id only.
+"""
+
+import json
+from collections.abc import Collection
+from datetime import datetime
+
+import structlog
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from accounts.models import AuditOrigin, Membership, Organization, Role, User
+from accounts.services.audit import person, record_event
+from portal.lib.context import Origin, current_origin, remember_origin
+from portal.lib.errors import DomainError
+
+log = structlog.get_logger(__name__)
+
+
+class UnableToErase(DomainError):
+    code = "unable_to_erase"
+
+
+@transaction.atomic
+def erase_person(*, user: User, now: datetime) -> User:
+    """Take away what identifies a person, in every organization; nobody can ever sign in to the account again.
+
+    For the platform role: organizations that the person has left know them too. Where this request came from is noted
+    nowhere. Raises UnableToErase for staff, the only owner of an organization, and under a legal hold.
+    """
+    user = User.objects.select_for_update().get(pk=user.pk)
+    organizations = _lock_organizations(user)
+    _refuse(user, organizations)
+
+    identifiers = {user.email, *EmailAddress.objects.filter(user=user).values_list("email", flat=True)}
+    _end_sessions(user, identifiers)
+    EmailAddress.objects.filter(user=user).delete()
+    Authenticator.objects.filter(user=user).delete()
+    AuditOrigin.objects.filter(actor_id=user.public_id).delete()
+    Membership.objects.of_user(user).delete()
+    _forget_in_staff_log(user, identifiers | ({user.full_name} if user.full_name else set()))
+    _make_nobody(user, now)
+
+    remember_origin(Origin(request_id=current_origin().request_id))
+    for organization in organizations:
+        record_event(
+            "member.erased",
+            organization_id=organization.pk,
+            target=("user", user.public_id),
+            actor=person(user),
+            now=now,
+        )
+    log.info("accounts.person.erased", user=user.public_id, organizations=len(organizations))
+    return user
+
+
+def _lock_organizations(user: User) -> list[Organization]:
+    """Lock what the person belongs to, so that two owners who go at once cannot leave an organization without any."""
+    mine = Membership.objects.of_user(user).values("organization")
+    return list(Organization.objects.filter(pk__in=mine).order_by("pk").select_for_update(no_key=True))
+
+
+def _refuse(user: User, organizations: list[Organization]) -> None:
+    if user.is_staff:
+        raise UnableToErase(_("Accounts of staff are ended by who gave them out."))
+    known_in = AuditOrigin.objects.filter(actor_id=user.public_id, organization__legal_hold=True)
+    if known_in.exists() or any(organization.legal_hold for organization in organizations):
+        raise UnableToErase(_("We are obliged to keep what you did here for now. Write to us, and we say until when."))
+    owners = Membership.objects.filter(organization__in=organizations, role=Role.OWNER)
+    others = set(owners.exclude(user=user).values_list("organization", flat=True))
+    mine = set(owners.filter(user=user).values_list("organization", flat=True))
+    alone = [organization.name for organization in organizations if organization.pk in mine - others]
+    if alone:
+        raise UnableToErase(
+            _("You are the only owner of %(names)s. Make another member an owner first.") % {"names": ", ".join(alone)}
+        )
+
+
+def _end_sessions(user: User, identifiers: Collection[str]) -> None:
+    """Delete the person's sessions, and those in which somebody was about to sign in with one of their addresses."""
+    words = [word.lower() for word in identifiers]
+    ended = [
+        session.pk
+        for session in Session.objects.iterator()
+        if (content := session.get_decoded()).get(SESSION_KEY) == str(user.pk)
+        or any(word in json.dumps(content, ensure_ascii=False, default=str).lower() for word in words)
+    ]
+    Session.objects.filter(pk__in=ended).delete()
+    UserSession.objects.filter(user=user).delete()
+
+
+def _forget_in_staff_log(user: User, identifiers: Collection[str]) -> None:
+    """Let the admin's log name the person by public id; what it says was changed about them goes."""
+    mentions = Q()
+    for word in identifiers:
+        mentions |= Q(object_repr__icontains=word) | Q(change_message__icontains=word)
+    LogEntry.objects.filter(mentions).update(object_repr=user.public_id, change_message="")
+
+
+def _make_nobody(user: User, now: datetime) -> None:
+    # Nothing is ever delivered to .invalid, and nobody can have such an address.
+    user.email = f"{user.public_id}@erased.invalid"
+    user.full_name = ""
+    user.time_zone = "UTC"
+    user.set_unusable_password()
+    user.last_login = None
+    user.is_active = user.is_staff = user.is_superuser = False
+    user.erased_at = now
+    user.save()
+    user.groups.clear()
+    user.user_permissions.clear()
