@@ -248,6 +248,28 @@ class EraseForm(forms.Form):
         return typed
 
 
+class DeleteOrganizationForm(forms.Form):
+    """Deleting an organization, which takes typing its name."""
+
+    name = forms.CharField(
+        label=_("Name of the organization"),
+        max_length=120,
+        help_text=_("Type it to show that you mean this one."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args: object, organization: Organization, **kwargs: object) -> None:
+        # As above.
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._organization = organization
+
+    def clean_name(self) -> str:
+        typed: str = self.cleaned_data["name"]
+        if typed != self._organization.name:
+            raise forms.ValidationError(_("That is not the name of this organization."))
+        return typed
+
+
 class AuditFilterForm(forms.Form):
     """What the audit log is narrowed to; `before` is the place in it."""
 

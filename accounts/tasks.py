@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.services import audit_anchors, idempotency, invitations, leaked_keys
+from accounts.services import audit_anchors, closing, idempotency, invitations, leaked_keys
 from portal.lib.tasks import PortalTask
 
 
@@ -30,3 +30,8 @@ def mail_invitation(*, invitation_id: int, **_future: object) -> None:
 @shared_task(name="accounts.mail_unmailed_invitations", base=PortalTask, platform=True)
 def mail_unmailed_invitations(**_future: object) -> None:
     invitations.enqueue_unmailed_invitations(now=timezone.now())
+
+
+@shared_task(name="accounts.close_organizations", base=PortalTask, platform=True)
+def close_organizations(**_future: object) -> None:
+    closing.close_due_organizations(now=timezone.now())

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api, webhooks
-from accounts.views import audit, erasure, invitations, keys, members, organizations, project_members, sign_in
+from accounts.views import audit, closing, erasure, invitations, keys, members, organizations, project_members, sign_in
 
 app_name = "accounts"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -43,6 +43,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/audit-log/verify/", audit.audit_verify, name="audit-verify"),
     path("o/<slug:organization>/audit-log/export.csv", audit.audit_export, {"form": "csv"}, name="audit-csv"),
     path("o/<slug:organization>/audit-log/export.jsonl", audit.audit_export, {"form": "jsonl"}, name="audit-jsonl"),
+    path("o/<slug:organization>/data/delete/", closing.organization_delete, name="organization-delete"),
+    path("o/<slug:organization>/data/keep/", closing.organization_keep, name="organization-keep"),
     path("api/v1/projects", api.ProjectList.as_view(), name="api-project-list"),
     path("api/v1/keys", api.KeyList.as_view(), name="api-key-list"),
     path("api/v1/leaked-keys", webhooks.leaked_keys, name="api-leaked-keys"),

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from compute.backends import TryAgain, load_backend
 from compute.models import Pool
-from compute.services.instances import expire_instances
+from compute.services.instances import end_instances_of_closed_organizations, expire_instances
 from compute.services.reconciliation import WHILE_WAITING, enqueue_due_instances, reconcile_instance, sweep_engine
 from portal.lib.jobs import enqueue
 from portal.lib.tasks import PortalTask
@@ -42,6 +42,11 @@ def reconcile_due(**_future: object) -> None:
 @shared_task(name="compute.expire_instances", base=PortalTask, platform=True)
 def expire(**_future: object) -> None:
     expire_instances(now=timezone.now())
+
+
+@shared_task(name="compute.end_closed", base=PortalTask, platform=True)
+def end_closed(**_future: object) -> None:
+    end_instances_of_closed_organizations(now=timezone.now())
 
 
 @shared_task(name="compute.sweep_orphans", base=PortalTask, platform=True)

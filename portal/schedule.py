@@ -30,6 +30,10 @@ SCHEDULE: dict[str, Entry] = {
     "reconcile-instances": {"task": "compute.reconcile_due_instances", "schedule": timedelta(seconds=2)},
     # An end date is kept within a quarter of a minute.
     "expire-instances": {"task": "compute.expire_instances", "schedule": timedelta(seconds=15)},
+    # The grace of a deleted organization ends within an hour of what was said.
+    "close-organizations": {"task": "accounts.close_organizations", "schedule": timedelta(hours=1)},
+    # A closed organization's machines cost until they end, and a launch may have been on its way.
+    "end-closed": {"task": "compute.end_closed", "schedule": timedelta(seconds=60)},
     # Deployments that nobody answers for are asked last; the gateway's own view is faster but per process.
     "probe-deployments": {"task": "inference.probe_deployments", "schedule": timedelta(seconds=30)},
     # Machines that no row wants cost the owner money, and only a crash at a bad moment makes one.

@@ -30,6 +30,11 @@ class Shell:
     def organization(self) -> Organization | None:
         return self.membership.organization if self.membership else None
 
+    @property
+    def may_keep(self) -> bool:
+        """Whether the reader may take back that the organization is deleted."""
+        return self.membership is not None and self.membership.may(Permission.OWN)
+
     @cached_property
     def navigation(self) -> tuple[LinkGroup, ...]:
         return links_for(ORGANIZATION, self.membership, self._request.path)

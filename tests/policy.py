@@ -86,6 +86,8 @@ POLICY: dict[str, Rule] = {
     "accounts:organization-list": SIGNED_IN,
     "accounts:organization-settings": of(Permission.MANAGE_ORGANIZATION),
     "accounts:invitation": of(Audience.SIGNED_IN, token="invitation_token"),
+    "accounts:organization-delete": of(Permission.OWN),
+    "accounts:organization-keep": of(Permission.OWN),
     "accounts:member-list": of(Permission.VIEW),
     "accounts:member-invite": of(Permission.MANAGE_MEMBERS),
     "accounts:member-leave": of(Permission.VIEW),

@@ -18,6 +18,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Organization, Role, User
+from accounts.services.closing import request_deletion
 from tests.browser import session_of
 from tests.factories.accounts import make_membership, make_organization, make_user
 from tests.furnishing import PERSONAL_STATES, STATES, furnish
@@ -79,6 +80,8 @@ class Scene:
 
 def make_scene(world: World) -> Scene:
     empty = make_organization("Empty", owner=make_user())
+    # Its pages are looked at with what every page says while an organization is being deleted.
+    request_deletion(organization=empty, now=NOW)
     return Scene(
         world=world,
         empty=empty,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
@@ -10,8 +13,20 @@ from accounts.models.user import User
 from portal.lib.public_ids import new_mem_id, new_org_id, new_proj_id
 
 
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    def closed(self) -> OrganizationQuerySet:
+        return self.filter(closed_at__isnull=False)
+
+    def due_to_close(self, now: datetime) -> OrganizationQuerySet:
+        return self.filter(closed_at=None, closes_at__lte=now)
+
+
 class Organization(models.Model):
-    """The tenant: everything a customer has belongs to exactly one."""
+    """The tenant: everything a customer has belongs to exactly one.
+
+    open -> closing (an owner asked, `closes_at` is when) -> closed: nobody enters, nothing runs, the bill stays.
+    Until it is closed an owner may keep it.
+    """
 
     class Kind(models.TextChoices):
         STARTUP = "startup", _("Startup")
@@ -25,6 +40,18 @@ class Organization(models.Model):
     created_at = models.DateTimeField()
     # While it stands nothing of the organization is deleted for its age, and none of its members is erased.
     legal_hold = models.BooleanField(_("legal hold"), default=False)
+    closes_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = OrganizationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(closed_at=None) | Q(closes_at__isnull=False, closed_at__gte=F("closes_at")),
+                name="organization_closed_after_grace",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.slug})"
@@ -65,6 +92,9 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
 
     def of_user(self, user: User) -> MembershipQuerySet:
         return self.filter(user=user)
+
+    def in_open(self) -> MembershipQuerySet:
+        return self.filter(organization__closed_at=None)
 
     def in_order(self) -> MembershipQuerySet:
         return self.select_related("user").order_by("created_at", "pk")

@@ -9,14 +9,14 @@ from accounts.selectors.pages import PAGE_SIZE, is_text
 
 
 def membership_in(user: User, slug: str) -> Membership | None:
-    """Return the user's membership with its organization, or None. Needs `set_user` before."""
-    memberships = Membership.objects.of_user(user).select_related("organization")
+    """Return the user's membership of an organization that is not closed, or None. Needs `set_user` before."""
+    memberships = Membership.objects.of_user(user).in_open().select_related("organization")
     return memberships.filter(organization__slug=slug).first()
 
 
 def memberships_of(user: User) -> list[Membership]:
-    """Return the user's memberships with their organizations, by name. Needs `set_user` before."""
-    memberships = Membership.objects.of_user(user).select_related("organization")
+    """Return the user's memberships of organizations that are not closed, by name. Needs `set_user` before."""
+    memberships = Membership.objects.of_user(user).in_open().select_related("organization")
     return list(memberships.order_by("organization__name", "pk"))
 
 

@@ -79,6 +79,8 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     is_personal: it ends when `created_by` leaves the organization. Raises UnableToIssueKey for an empty name or scope
     list, a date in the past, a management key that could call models, another key that could manage keys, a personal
     key of who is no member, or too many keys; UnableToLimitKey.
+    Raises UnableToIssueKey for an empty name or scope list, a date in the past, a management key that could
+    call models, another key that could manage keys, too many keys, or a closed organization.
     """
     name = _readable_name(name)
     limits = _canonical(limits)
@@ -97,6 +99,11 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     project = (
         Project.objects.select_for_update(of=("self",), no_key=True).select_related("organization").get(pk=project.pk)
     )
+    # Lock the project, so that two requests at once cannot pass the limit together, and its organization, so that it is
+    # not closed meanwhile.
+    project = Project.objects.select_for_update().select_related("organization").get(pk=project.pk)
+    if project.organization.closed_at is not None:
+        raise UnableToIssueKey("This organization is closed.")
     if ApiKey.objects.filter(project=project, revoked_at=None).count() >= MAXIMUM_KEYS:
         raise UnableToIssueKey(f"A project has at most {MAXIMUM_KEYS} keys: revoke one that nobody uses.")
 

@@ -79,10 +79,12 @@ def _refuse(user: User, organizations: list[Organization]) -> None:
     owners = Membership.objects.filter(organization__in=organizations, role=Role.OWNER)
     others = set(owners.exclude(user=user).values_list("organization", flat=True))
     mine = set(owners.filter(user=user).values_list("organization", flat=True))
-    alone = [organization.name for organization in organizations if organization.pk in mine - others]
+    still_open = [organization for organization in organizations if organization.closed_at is None]
+    alone = [organization.name for organization in still_open if organization.pk in mine - others]
     if alone:
         raise UnableToErase(
-            _("You are the only owner of %(names)s. Make another member an owner first.") % {"names": ", ".join(alone)}
+            _("You are the only owner of %(names)s. Make another member an owner first, or delete it.")
+            % {"names": ", ".join(alone)}
         )
 
 

@@ -234,7 +234,9 @@ def test_the_only_owner_is_refused_with_words_and_nothing_has_changed():
     answer = client.post("/data/erase/", {"email": EMAIL})
 
     assert answer.status_code == 422
-    assert "You are the only owner of Acme. Make another member an owner first." in answer.content.decode()
+    assert (
+        "You are the only owner of Acme. Make another member an owner first, or delete it." in answer.content.decode()
+    )
     assert Membership.objects.filter(user=user).count() == 1
     assert client.get("/data/").status_code == 200
     assert not AuditEvent.objects.exists()
@@ -317,7 +319,7 @@ def test_two_owners_who_go_at_once_leave_one(own_database: OwnDatabase):
 
     assert sorted(str(result) for result in results) == [
         "True",
-        f"You are the only owner of {organization.name}. Make another member an owner first.",
+        f"You are the only owner of {organization.name}. Make another member an owner first, or delete it.",
     ]
     with own_database.connect(SUPERUSER) as admin:
         assert admin.execute("SELECT count(*) FROM accounts_membership").fetchone() == (1,)

@@ -1,0 +1,94 @@
+"""Delete an organization: an owner asks, 30 days pass in which any owner may keep it, then it is closed.
+
+Closing ends its keys here; whoever runs something for it asks who is closed (compute: end_instances_of_closed_…).
+The rows stay for as long as docs/retention.md says.
+"""
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts.models import ApiKey, Organization
+from accounts.services.audit import record_event
+from portal.lib.errors import DomainError
+
+log = structlog.get_logger(__name__)
+
+GRACE = timedelta(days=30)
+
+
+class UnableToDeleteOrganization(DomainError):
+    code = "unable_to_delete_organization"
+
+
+class UnableToKeepOrganization(DomainError):
+    code = "unable_to_keep_organization"
+
+
+@transaction.atomic
+def request_deletion(*, organization: Organization, now: datetime) -> Organization:
+    """Let an organization close in 30 days. Raises UnableToDeleteOrganization when it is to close already."""
+    organization = Organization.objects.select_for_update().get(pk=organization.pk)
+    if organization.closes_at is not None:
+        raise UnableToDeleteOrganization(_("It is being deleted already."))
+    organization.closes_at = now + GRACE
+    organization.save(update_fields=["closes_at"])
+    _record("organization.deletion_requested", organization, (None, _text(organization.closes_at)), now)
+    return organization
+
+
+@transaction.atomic
+def keep_organization(*, organization: Organization, now: datetime) -> Organization:
+    """Take a deletion back; safe to repeat. Raises UnableToKeepOrganization once it is closed."""
+    organization = Organization.objects.select_for_update().get(pk=organization.pk)
+    if organization.closed_at is not None:
+        raise UnableToKeepOrganization(_("It is closed already."))
+    if organization.closes_at is not None:
+        before = _text(organization.closes_at)
+        organization.closes_at = None
+        organization.save(update_fields=["closes_at"])
+        _record("organization.kept", organization, (before, None), now)
+    return organization
+
+
+def close_due_organizations(*, now: datetime) -> int:
+    """Close every organization whose time has come and return how many; each is a transaction of its own.
+
+    For the platform role.
+    """
+    due = list(Organization.objects.due_to_close(now).order_by("closes_at", "pk")[:1000])
+    return sum(_close(organization, now) for organization in due)
+
+
+@transaction.atomic
+def _close(organization: Organization, now: datetime) -> bool:
+    organization = Organization.objects.select_for_update().get(pk=organization.pk)
+    # An owner may have kept it meanwhile.
+    if organization.closed_at is not None or organization.closes_at is None or organization.closes_at > now:
+        return False
+    keys = list(ApiKey.objects.owned_by(organization).filter(revoked_at=None).order_by("pk").select_for_update())
+    ApiKey.objects.filter(pk__in=[key.pk for key in keys]).update(revoked_at=now, changed_at=now)
+    organization.closed_at = now
+    organization.save(update_fields=["closed_at"])
+    for key in keys:
+        record_event("key.revoked", organization_id=organization.pk, target=("key", key.public_id), now=now)
+    target = ("organization", organization.public_id)
+    record_event("organization.closed", organization_id=organization.pk, target=target, now=now)
+    log.info("accounts.organization.closed", organization=organization.public_id, keys=len(keys))
+    return True
+
+
+def _record(action: str, organization: Organization, closes_at: tuple[str | None, str | None], now: datetime) -> None:
+    record_event(
+        action,
+        organization_id=organization.pk,
+        target=("organization", organization.public_id),
+        changes={"closes_at": closes_at},
+        now=now,
+    )
+
+
+def _text(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
