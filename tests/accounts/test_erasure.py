@@ -324,3 +324,32 @@ def test_two_owners_who_go_at_once_leave_one(own_database: OwnDatabase):
     with own_database.connect(SUPERUSER) as admin:
         assert admin.execute("SELECT count(*) FROM accounts_membership").fetchone() == (1,)
         assert admin.execute("SELECT action FROM accounts_auditevent").fetchall() == [("member.erased",)]
+
+
+def test_taking_along_and_erasing_work_with_the_real_roles(own_database: OwnDatabase):
+    with own_database.in_use(SUPERUSER):
+        user = make_user(EMAIL)
+        organization = make_organization("Acme", owner=user)
+        make_membership(organization)
+        make_receipt(organization, requested_at=NOW, user=user)
+    with own_database.in_use():
+        client = Client(REMOTE_ADDR=ADDRESS, headers={"user-agent": BROWSER})
+        client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        session = client.session
+        session["signed_in_at"] = time.time()
+        session.save()
+
+        archive = client.post(f"/o/{organization.slug}/data/export/").getvalue()
+        document = json.loads(client.post("/data/export/").getvalue())
+        answer = client.post("/data/erase/", {"email": EMAIL})
+
+        assert archive.startswith(b"PK")
+        assert (len(document["receipts"]), len(document["memberships"]), len(document["audit_origins"])) == (1, 1, 1)
+        assert (answer.status_code, answer["Location"]) == (302, "/")
+        assert "Your account is erased" in client.get("/").content.decode()
+    with own_database.in_use(SUPERUSER):
+        assert not places_of(IDENTIFIERS)
+        assert [event.action for event in AuditEvent.objects.order_by("sequence")] == [
+            "organization.exported",
+            "member.erased",
+        ]
