@@ -5,6 +5,7 @@ by number and public id only.
 """
 
 import json
+import re
 from collections.abc import Collection
 from datetime import datetime
 
@@ -48,7 +49,7 @@ def erase_person(*, user: User, now: datetime) -> User:
     Authenticator.objects.filter(user=user).delete()
     AuditOrigin.objects.filter(actor_id=user.public_id).delete()
     Membership.objects.of_user(user).delete()
-    _forget_in_staff_log(user, identifiers | ({user.full_name} if user.full_name else set()))
+    _forget_in_staff_log(user, identifiers)
     _make_nobody(user, now)
 
     remember_origin(Origin(request_id=current_origin().request_id))
@@ -102,10 +103,14 @@ def _end_sessions(user: User, identifiers: Collection[str]) -> None:
 
 
 def _forget_in_staff_log(user: User, identifiers: Collection[str]) -> None:
-    """Let the admin's log name the person by public id; what it says was changed about them goes."""
+    """Let the admin's log name the person by public id; it calls people and what is theirs by address.
+
+    An address counts as a whole only: joann@example.com is not ann@example.com.
+    """
     mentions = Q()
     for word in identifiers:
-        mentions |= Q(object_repr__icontains=word) | Q(change_message__icontains=word)
+        whole = rf"(^|[^a-z0-9._%+-]){re.escape(word)}\.?($|[^a-z0-9.-])"
+        mentions |= Q(object_repr__iregex=whole) | Q(change_message__iregex=whole)
     LogEntry.objects.filter(mentions).update(object_repr=user.public_id, change_message="")
 
 

@@ -2,7 +2,7 @@ from django.db import migrations
 
 # The counterpart of billing_make_usage_partition: one day per call, the oldest first, and only days that ended 13
 # months ago. A day that holds events of an organization under a legal hold loses the others' only. What lies in the
-# default partition is the same age by its own time. Returns how many rows went, and 1 for an empty day.
+# default partition is the same age by its own time. Returns how many rows went; a day that is dropped counts as one.
 FORGET = migrations.RunSQL(
     """
     CREATE FUNCTION billing_forget_usage(most integer) RETURNS integer
@@ -12,8 +12,7 @@ FORGET = migrations.RunSQL(
         oldest timestamptz := now() - interval '13 months';
         held bigint[] := ARRAY(SELECT id FROM accounts_organization WHERE legal_hold);
         day_name text;
-        total bigint;
-        kept bigint;
+        is_held boolean;
         gone integer := 0;
     BEGIN
         PERFORM pg_advisory_xact_lock(hashtext('billing_make_usage_partition'));
@@ -25,12 +24,11 @@ FORGET = migrations.RunSQL(
                 AND relname ~ '^billing_usageevent_[0-9]{8}$' ORDER BY relname
         LOOP
             EXIT WHEN (to_date(right(day_name, 8), 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'UTC' > oldest;
-            EXECUTE format(
-                'SELECT count(*), count(*) FILTER (WHERE organization_id = ANY ($1)) FROM %I', day_name)
-                INTO total, kept USING held;
-            IF kept = 0 THEN
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE organization_id = ANY ($1))', day_name)
+                INTO is_held USING held;
+            IF NOT is_held THEN
                 EXECUTE format('DROP TABLE %I', day_name);
-                RETURN greatest(total, 1);
+                RETURN 1;
             END IF;
             EXECUTE format(
                 'DELETE FROM %I WHERE ctid = ANY (ARRAY('

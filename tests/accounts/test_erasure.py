@@ -102,7 +102,7 @@ def a_life(user: User) -> tuple[Organization, Client]:
     membership.delete()
     staff = make_user()
     LogEntry.objects.create(user=staff, object_repr=EMAIL, action_flag=CHANGE, change_message="[]", object_id="1")
-    LogEntry.objects.create(user=staff, object_repr="x", action_flag=CHANGE, change_message=f"name was {NAME}")
+    LogEntry.objects.create(user=staff, object_repr="x", action_flag=CHANGE, change_message=f"it was {EMAIL.upper()}.")
     make_receipt(organization, requested_at=NOW, user=user)
     # Somebody is about to sign in by code with the person's other address, in a browser that nobody signed in with.
     Client().post("/accounts/login/code/", {"email": "second.quux@lab-canary.example"})
@@ -293,6 +293,7 @@ def test_other_people_keep_everything():
     make_membership(organization, other)
     theirs = browser_of(other.email)
     theirs.post(f"/o/{organization.slug}/projects/new/", {"name": "Day shift"})
+    LogEntry.objects.create(user=other, object_repr=f"not-{EMAIL} as Owner", action_flag=CHANGE, change_message="kept")
 
     erase(client)
 
@@ -301,6 +302,8 @@ def test_other_people_keep_everything():
     assert AuditOrigin.objects.filter(actor_id=other.public_id).count() == 1
     assert EmailAddress.objects.filter(user=other).count() == 1
     assert ApiKey.objects.count() == 0
+    entry = LogEntry.objects.get(change_message="kept")
+    assert entry.object_repr == f"not-{EMAIL} as Owner"
 
 
 def test_two_owners_who_go_at_once_leave_one(own_database: OwnDatabase):
