@@ -8,6 +8,9 @@ PORTAL = Kept("forever")
 OF_USER = "t.user_id = %(user)s"
 USER = {"user_id": name_of("accounts_user", "user_id")}
 MADE_BY = {"created_by_id": name_of("accounts_user", "created_by_id")}
+API_KEY = {"api_key_id": name_of("accounts_apikey", "api_key_id")}
+MEMBERSHIP = {"membership_id": name_of("accounts_membership", "membership_id")}
+INVITED_BY = {"invited_by_id": name_of("accounts_user", "invited_by_id")}
 PROJECT = {"project_id": name_of("accounts_project", "project_id")}
 
 # What a legal hold keeps: rows of an organization that is under one, and rows of its members.
@@ -24,6 +27,8 @@ HELD_BY_SESSION = (
 ANSWERS = Age(days=1)
 SESSIONS = Age(days=90)
 ORIGINS = Age(days=400)
+FORMER_SECRETS = Age(days=400)
+INVITATIONS = Age(days=90)
 STAFF_LOG = Age(days=400)
 
 TABLES = (
@@ -109,6 +114,8 @@ TABLES = (
         (
             Personal("name", "the organization's own word for the key"),
             Personal("created_by_id", "a number, which leads to nobody once they are erased"),
+            Personal("last_used_address"),
+            Personal("last_used_agent"),
         ),
         of_organization=Part("api_keys", hidden=("digest", "hash_version"), shown=PROJECT | MADE_BY),
         of_person=Part(
@@ -129,6 +136,48 @@ TABLES = (
         Deleted(ANSWERS, "created_at", HELD_BY_ORGANIZATION),
         "a repetition is answered for a day",
         of_organization=LeftOut("only who asked can open them, and they had the answer already"),
+    ),
+    Table(
+        "accounts_retiredsecret",
+        "former secrets of rotated keys, as digests",
+        Whose.ORGANIZATION,
+        Deleted(FORMER_SECRETS, "valid_until", HELD_BY_ORGANIZATION),
+        "a former secret that turns up in public is still known as ours, and whose",
+        of_organization=Part("former_secrets", hidden=("digest",), shown=API_KEY),
+    ),
+    Table(
+        "accounts_keyleak",
+        "secrets that were found in public, and who was told",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it says why a key ended",
+        (Personal("url", "where the finder saw it; the finder's word, with no secret in it"),),
+        of_organization=Part("leaked_keys", shown=API_KEY),
+    ),
+    Table(
+        "accounts_invitation",
+        "who was invited to which organization",
+        Whose.ORGANIZATION,
+        Deleted(INVITATIONS, "expires_at", HELD_BY_ORGANIZATION),
+        "long enough to see who was asked and to ask again",
+        (Personal("email"), Personal("invited_by_id", "a number, which leads to nobody once they are erased")),
+        of_organization=Part("invitations", hidden=("digest",), shown=INVITED_BY),
+        of_person=Part(
+            "invitations_sent",
+            "t.invited_by_id = %(user)s",
+            hidden=("digest", "email"),
+            shown=INVITED_BY | {"organization": name_of("accounts_organization", "organization_id", "name")},
+        ),
+    ),
+    Table(
+        "accounts_projectmembership",
+        "who leads a project and who works in it",
+        Whose.ORGANIZATION,
+        Kept("the person is a member"),
+        "it says whose part in a project it is",
+        of_organization=Part(
+            "project_members", shown=PROJECT | {"membership_id": name_of("accounts_membership", "membership_id")}
+        ),
     ),
     Table(
         "accounts_auditevent",

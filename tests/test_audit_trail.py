@@ -46,6 +46,7 @@ TYPED |= {"email": "newcomer@example.com", "role": "viewer"}
 KEYS = ("new_public_key", "public_key")
 # Pages that take POST and leave no entry, and why.
 WITHOUT_ENTRY: dict[str, str] = {
+    "accounts:organization-keep": "is pressed for an organization that nobody is deleting",
     "quickstart-run": "asks a model: the receipt says what came of it",
 }
 # What programs send, by route and method.

@@ -78,9 +78,7 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
 
     is_personal: it ends when `created_by` leaves the organization. Raises UnableToIssueKey for an empty name or scope
     list, a date in the past, a management key that could call models, another key that could manage keys, a personal
-    key of who is no member, or too many keys; UnableToLimitKey.
-    Raises UnableToIssueKey for an empty name or scope list, a date in the past, a management key that could
-    call models, another key that could manage keys, too many keys, or a closed organization.
+    key of who is no member, too many keys or a closed organization; UnableToLimitKey.
     """
     name = _readable_name(name)
     limits = _canonical(limits)
@@ -94,14 +92,10 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
         raise UnableToIssueKey("Only a management key can create and revoke keys.")
     if is_personal:
         _lock_member(project, created_by)
-    # Lock the project, so that two requests at once cannot pass the limit together. Not against rows that refer to it:
-    # whoever wrote one may hold the audit log that we lock last.
-    project = (
-        Project.objects.select_for_update(of=("self",), no_key=True).select_related("organization").get(pk=project.pk)
-    )
     # Lock the project, so that two requests at once cannot pass the limit together, and its organization, so that it is
-    # not closed meanwhile.
-    project = Project.objects.select_for_update().select_related("organization").get(pk=project.pk)
+    # not closed meanwhile. Not against rows that refer to them: their writers may hold the audit log, our last lock.
+    locked = Project.objects.select_for_update(no_key=True).select_related("organization")
+    project = locked.get(pk=project.pk)
     if project.organization.closed_at is not None:
         raise UnableToIssueKey("This organization is closed.")
     if ApiKey.objects.filter(project=project, revoked_at=None).count() >= MAXIMUM_KEYS:

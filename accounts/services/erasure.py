@@ -20,7 +20,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from accounts.models import AuditOrigin, Membership, Organization, Role, User
+from accounts.models import ApiKey, AuditOrigin, Invitation, Membership, Organization, Role, User
+from accounts.services.api_keys import revoke_personal_keys
 from accounts.services.audit import person, record_event
 from portal.lib.context import Origin, current_origin, remember_origin
 from portal.lib.errors import DomainError
@@ -49,11 +50,14 @@ def erase_person(*, user: User, now: datetime) -> User:
     Authenticator.objects.filter(user=user).delete()
     AuditOrigin.objects.filter(actor_id=user.public_id).delete()
     Membership.objects.of_user(user).delete()
+    Invitation.objects.filter(email__in=[address.lower() for address in identifiers]).delete()
+    ApiKey.objects.filter(created_by=user).update(last_used_address="", last_used_agent="")
     _forget_in_staff_log(user, identifiers)
     _make_nobody(user, now)
 
     remember_origin(Origin(request_id=current_origin().request_id))
     for organization in organizations:
+        revoke_personal_keys(organization=organization, user=user, now=now)
         record_event(
             "member.erased",
             organization_id=organization.pk,

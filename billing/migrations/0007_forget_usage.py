@@ -54,6 +54,6 @@ FORGET = migrations.RunSQL(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0006_spend_by_cause"), ("accounts", "0007_data_and_privacy")]
+    dependencies = [("billing", "0006_spend_by_cause"), ("accounts", "0012_data_and_privacy")]
 
     operations = [FORGET]

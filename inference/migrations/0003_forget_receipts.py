@@ -36,6 +36,6 @@ FORGET = migrations.RunSQL(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inference", "0002_row_level_security"), ("accounts", "0007_data_and_privacy")]
+    dependencies = [("inference", "0002_row_level_security"), ("accounts", "0012_data_and_privacy")]
 
     operations = [FORGET]

@@ -11,7 +11,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db import Error, connection, transaction
 
-from accounts.models import AuditEvent, AuditOrigin, KeptAnswer, Organization
+from accounts.models import AuditEvent, AuditOrigin, KeptAnswer, Organization, RetiredSecret
+from accounts.models.invitation import LIFE
 from accounts.services.audit import record_event
 from accounts.services.idempotency import forget_answers
 from billing.models import UsageEvent
@@ -22,7 +23,7 @@ from portal.lib.context import Actor, Origin, forget, remember_actor, remember_o
 from portal.lib.retention import Age, Deleted, LeftOut, Part, Whose
 from portal.lib.tenancy import _role, as_platform
 from portal.retention import TABLES, delete_past, retention_table
-from tests.factories.accounts import make_membership, make_organization, make_user
+from tests.factories.accounts import make_invitation, make_key, make_membership, make_organization, make_user
 from tests.factories.inference import make_receipt
 
 # The owner's functions compare with the database's own clock, so rows are put before the present.
@@ -199,9 +200,28 @@ def put_receipt(organization: Organization, at: datetime) -> None:
     make_receipt(organization, requested_at=at)
 
 
+def put_former_secret(organization: Organization, at: datetime) -> None:
+    key = make_key(organization.projects.in_order()[0]).api_key
+    RetiredSecret.objects.create(
+        organization=organization,
+        api_key=key,
+        digest=uuid4().bytes,
+        last_four="abcd",
+        retired_at=at - timedelta(hours=1),
+        valid_until=at,
+    )
+
+
+def put_invitation(organization: Organization, at: datetime) -> None:
+    owner = organization.memberships.get().user
+    make_invitation(organization, f"{uuid4().hex}@example.com", invited_by=owner, now=at - LIFE)
+
+
 # Table -> how to put a row of an age into an organization with one member.
 PUT = {
     "accounts_keptanswer": put_answer,
+    "accounts_retiredsecret": put_former_secret,
+    "accounts_invitation": put_invitation,
     "inference_idempotencyclaim": put_claim,
     "accounts_auditorigin": put_origin,
     "usersessions_usersession": put_session,

@@ -15,9 +15,10 @@ from django.db import connection
 from django.test import Client
 
 from accounts.chain import Link, flaws
-from accounts.models import AuditEvent, Organization, Role, Scope, User
+from accounts.models import AuditEvent, KeyLeak, Organization, Overlap, Role, Scope, User
 from accounts.services import audit
 from accounts.services.api_keys import issue_key
+from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from billing.models import SpendCap, WriteOff
 from billing.services.usage import record_usage
@@ -30,7 +31,13 @@ from portal.lib.retention import LeftOut, Part, Table, Whose
 from portal.lib.tenancy import _role, as_platform
 from portal.retention import TABLES
 from portal.selectors import exports
-from tests.factories.accounts import make_membership, make_organization, make_user
+from tests.factories.accounts import (
+    make_invitation,
+    make_membership,
+    make_organization,
+    make_project_membership,
+    make_user,
+)
 from tests.factories.billing import make_record, make_reservation
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
@@ -68,8 +75,20 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     WriteOff.objects.create(
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
+    rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
+    KeyLeak.objects.create(
+        organization=organization,
+        api_key=issued.api_key,
+        is_former_secret=True,
+        last_four="abcd",
+        url=f"https://paste.example/{word}",
+        reported_by="scanner",
+        reported_at=NOW,
+    )
+    make_invitation(organization, f"guest-{user.pk}@example.com", invited_by=user, now=NOW)
+    make_project_membership(organization.memberships.get(user=user), project)
     forget()
-    return [issued.secret, pair.private_key, bytes(issued.api_key.digest).hex()]
+    return [issued.secret, rotated.secret, pair.private_key, bytes(issued.api_key.digest).hex()]
 
 
 def remember_actor_of(user: User, word: str) -> None:

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0006_audit_log"),
+        ("accounts", "0011_personal_keys"),
         ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
