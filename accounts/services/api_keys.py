@@ -90,14 +90,15 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
         raise UnableToIssueKey("A management key cannot call models: make a separate key for that.")
     if kind is not KeyKind.MANAGEMENT and Scope.KEYS_WRITE in scopes:
         raise UnableToIssueKey("Only a management key can create and revoke keys.")
-    if is_personal:
-        _lock_member(project, created_by)
     # Lock the project, so that two requests at once cannot pass the limit together, and its organization, so that it is
     # not closed meanwhile. Not against rows that refer to them: their writers may hold the audit log, our last lock.
     locked = Project.objects.select_for_update(no_key=True).select_related("organization")
     project = locked.get(pk=project.pk)
     if project.organization.closed_at is not None:
         raise UnableToIssueKey("This organization is closed.")
+    if is_personal:
+        # After the organization, as whoever ends a membership does.
+        _lock_member(project, created_by)
     if ApiKey.objects.filter(project=project, revoked_at=None).count() >= MAXIMUM_KEYS:
         raise UnableToIssueKey(f"A project has at most {MAXIMUM_KEYS} keys: revoke one that nobody uses.")
 
