@@ -188,7 +188,8 @@ def mail_invitation(*, invitation_id: int, now: datetime) -> bool:
     """
     rows = Invitation.objects.select_for_update(of=("self",)).select_related("organization", "project", "invited_by")
     invitation = rows.filter(pk=invitation_id, mailed_at=None).first()
-    if invitation is None or invitation.state(now) is not InvitationState.OPEN:
+    # Nobody invites any more when who did was erased since.
+    if invitation is None or invitation.invited_by is None or invitation.state(now) is not InvitationState.OPEN:
         return False
     token = new_invitation_token()
     invitation.digest = invitation_digest(token)
