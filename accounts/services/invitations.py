@@ -96,7 +96,6 @@ def invite_member(
         organization_id=invitation.organization_id,
         target=("invitation", invitation.public_id),
         changes={
-            "email": (None, email),
             "role": (None, role.value),
             **({"project": (None, project.public_id)} if project else {}),
         },
