@@ -152,10 +152,11 @@ class Budget:
                 return await self._take(owner, lease, amount_nano)
             except BudgetExceeded:
                 now = monotonic()
-                if now < self._refuse_until.get(organization_id, 0) or not await self._is_held_elsewhere(
-                    organization_id
-                ):
+                if now < self._refuse_until.get(organization_id, 0):
                     raise
+                if not await self._is_held_elsewhere(organization_id):
+                    # It may have been given back between the refusal and this look.
+                    return await self._take(owner, lease, amount_nano)
                 if now >= deadline:
                     self._refuse_until[organization_id] = now + RECALL_SECONDS
                     raise
