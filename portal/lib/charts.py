@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import pairwise
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString
@@ -10,13 +10,14 @@ from django.utils.safestring import SafeString
 from portal.lib.money import NANO_PER_USD, display_usd
 
 HUES = 6
-# The drawing's own units; the page scales it.
+# The drawing's own units; the page scales it. Places are reckoned in tenths of them, whole ones, so that what is
+# stacked meets exactly.
 WIDTH, HEIGHT = 960, 280
 LEFT, RIGHT, TOP, BOTTOM = 72, 4, 12, 34
 # What a character of an axis needs at most, on the narrowest screens, and the gap beside it.
 CHARACTER, GAP = 11, 14
-GAP_SHARE = Decimal("0.28")
-WIDEST_BAR = Decimal(44)
+GAP_PERCENT = 28
+WIDEST_BAR = 44
 MOST_LABELS = 8
 
 
@@ -121,20 +122,20 @@ def stacked_bars(label: str, rows: Sequence[tuple[str, Mapping[str, int]]]) -> S
     names = _by_total(rows)
     hues = {name: i % HUES + 1 for i, name in enumerate(names)}
     top_nano = _top([sum(max(0, amount) for amount in amounts.values()) for _day, amounts in rows])
-    ticks = tuple(Mark(_text(_height_at(top_nano * i // 4, top_nano)), _dollars(top_nano * i // 4)) for i in range(5))
+    ticks = tuple(Mark(_text(_y_at(top_nano * i // 4, top_nano)), _dollars(top_nano * i // 4)) for i in range(5))
     left = max(LEFT, GAP + CHARACTER * max(len(tick.text) for tick in ticks))
-    column = Decimal(WIDTH - left - RIGHT) / max(1, len(rows))
+    edges = [10 * left + 10 * (WIDTH - left - RIGHT) * i // max(1, len(rows)) for i in range(len(rows) + 1)]
     return StackedBars(
         label=label,
         series=tuple(
             Series(name, hues[name], display_usd(sum(amounts.get(name, 0) for _day, amounts in rows))) for name in names
         ),
         bars=tuple(
-            _bar(day, [(hues[name], amounts.get(name, 0)) for name in names], left + i * column, column, top_nano)
-            for i, (day, amounts) in enumerate(rows)
+            _bar(day, [(hues[name], amounts.get(name, 0)) for name in names], reach, top_nano)
+            for (day, amounts), reach in zip(rows, pairwise(edges), strict=True)
         ),
         ticks=ticks,
-        days=_day_marks([day for day, _amounts in rows], left, column),
+        days=_day_marks([day for day, _amounts in rows], edges),
         rows=tuple(
             Row(day, tuple(display_usd(amounts.get(name, 0)) for name in names), display_usd(sum(amounts.values())))
             for day, amounts in rows
@@ -167,29 +168,33 @@ def _top(sums: Sequence[int]) -> int:
     return 20 * power
 
 
-def _height_at(amount_nano: int, top_nano: int) -> Decimal:
-    """Return the y of an amount: the base at zero, the top at `top_nano`."""
-    return HEIGHT - BOTTOM - Decimal(HEIGHT - BOTTOM - TOP) * amount_nano / top_nano
+def _y_at(amount_nano: int, top_nano: int) -> int:
+    """Return the y of an amount, in tenths: the base at zero, the top at `top_nano`."""
+    tall = 10 * (HEIGHT - BOTTOM - TOP)
+    return 10 * (HEIGHT - BOTTOM) - (tall * amount_nano + top_nano // 2) // top_nano
 
 
-def _bar(day: str, amounts: Sequence[tuple[int, int]], x: Decimal, column: Decimal, top_nano: int) -> Bar:
-    width = min(column * (1 - GAP_SHARE), WIDEST_BAR)
+def _bar(day: str, amounts: Sequence[tuple[int, int]], reach: tuple[int, int], top_nano: int) -> Bar:
+    column = reach[1] - reach[0]
+    wide = min(column * (100 - GAP_PERCENT) // 100, 10 * WIDEST_BAR)
+    x, width = _text(reach[0] + (column - wide) // 2), _text(wide)
     segments = []
-    below = 0
+    below, low = 0, _y_at(0, top_nano)
     for hue, amount in amounts:
         if amount <= 0:
             continue
-        low, high = _height_at(below, top_nano), _height_at(below + amount, top_nano)
-        left = x + (column - width) / 2
-        segments.append(Segment(hue, _text(left), _text(high), _text(width), _text(low - high)))
         below += amount
+        high = _y_at(below, top_nano)
+        segments.append(Segment(hue, x, _text(high), width, _text(low - high)))
+        low = high
     total = display_usd(sum(amount for _hue, amount in amounts))
-    return Bar(f"{day}: {total}", _text(x), _text(column), tuple(segments))
+    return Bar(f"{day}: {total}", _text(reach[0]), _text(column), tuple(segments))
 
 
-def _day_marks(days: Sequence[str], left: int, column: Decimal) -> tuple[Mark, ...]:
+def _day_marks(days: Sequence[str], edges: Sequence[int]) -> tuple[Mark, ...]:
     every = -(-len(days) // MOST_LABELS) or 1
-    return tuple(Mark(_text(left + (i + Decimal("0.5")) * column), day) for i, day in enumerate(days) if i % every == 0)
+    middles = ((left + right) // 2 for left, right in pairwise(edges))
+    return tuple(Mark(_text(x), day) for i, (day, x) in enumerate(zip(days, middles, strict=True)) if i % every == 0)
 
 
 def _dollars(amount_nano: int) -> str:
@@ -197,5 +202,5 @@ def _dollars(amount_nano: int) -> str:
     return f"${amount_nano // NANO_PER_USD:,}" if amount_nano % NANO_PER_USD == 0 else display_usd(amount_nano)
 
 
-def _text(number: Decimal) -> str:
-    return f"{number.quantize(Decimal('0.1'), rounding=ROUND_HALF_EVEN):f}"
+def _text(tenths: int) -> str:
+    return f"{tenths // 10}.{tenths % 10}"

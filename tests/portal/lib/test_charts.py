@@ -74,4 +74,4 @@ def test_never_draws_outside_the_frame(amounts):
         for segment in bar.segments:
             assert Decimal(drawn.top) <= Decimal(segment.y) <= Decimal(drawn.base)
             assert Decimal(drawn.left) <= Decimal(segment.x)
-            assert Decimal(segment.x) + Decimal(segment.width) <= Decimal(drawn.right) + Decimal("0.1")
+            assert Decimal(segment.x) + Decimal(segment.width) <= Decimal(drawn.right)
