@@ -65,16 +65,18 @@ TABLES = (
     ),
     Table(
         "billing_spendbycause",
-        "spend by day and by project, API key, resource and member",
+        "spend by day and week and by project, API key, resource and member",
         Whose.ORGANIZATION,
         ORGANIZATION,
         "it explains what was billed",
         (Personal("cause_id", _NUMBER),),
-        of_organization=Part("spend_by_cause", key=("cause", "day", "cause_id"), shown={"cause_id": _CAUSES}),
+        of_organization=Part(
+            "spend_by_cause", key=("cause", "span_days", "day", "cause_id"), shown={"cause_id": _CAUSES}
+        ),
         of_person=Part(
             "spend_by_cause",
             "t.cause = 'member' AND t.cause_id = %(user)s::text",
-            key=("organization_id", "day"),
+            key=("organization_id", "span_days", "day"),
             shown={"cause_id": _CAUSES},
         ),
     ),

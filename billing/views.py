@@ -17,6 +17,9 @@ from billing.selectors import EventRow
 from portal.lib.exports import csv_lines, json_lines
 from portal.lib.http import page_or_partial
 
+# The part of the spend page that lists SKUs, by its id in the page.
+LINES = "spend-lines"
+
 
 @organization_required(Permission.VIEW_SPEND)
 @require_safe
@@ -26,18 +29,20 @@ def spend(request: OrganizationRequest) -> HttpResponse:
     is_valid = form.is_valid()
     now = timezone.now()
     chosen = form.chosen_range()
-    budget = selectors.budget_of(request.organization)
-    request.balance_nano = budget.remaining_nano
+    # The lines of the SKUs follow the range alone: another grouping leaves them where they are.
+    partial = LINES if request.htmx.target == LINES else "spend"
+    template = page_or_partial(request, "billing/spend.html", partial)
+    context: dict[str, object] = {"form": form, "range": chosen.value, "grouping": form.chosen_grouping(), "now": now}
+    if not template.endswith("#spend"):
+        context["lines"] = selectors.sku_lines(request.organization, chosen, now)
+    if not template.endswith(f"#{LINES}"):
+        budget = selectors.budget_of(request.organization)
+        request.balance_nano = budget.remaining_nano
+        context["view"] = selectors.spend_view(request.organization, budget, chosen, form.chosen_grouping(), now)
     return render(
         request,
-        page_or_partial(request, "billing/spend.html", "spend"),
-        {
-            "form": form,
-            "view": selectors.spend_view(request.organization, budget, chosen, form.chosen_grouping(), now),
-            "range": chosen.value,
-            "grouping": form.chosen_grouping(),
-            "now": now,
-        },
+        template,
+        context,
         status=HTTPStatus.OK if is_valid else HTTPStatus.UNPROCESSABLE_ENTITY,
     )
 

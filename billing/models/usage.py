@@ -180,12 +180,22 @@ class SpendByCauseQuerySet(models.QuerySet["SpendByCause"]):
     def owned_by(self, organization: Organization) -> SpendByCauseQuerySet:
         return self.filter(organization=organization)
 
-    def within(self, period: Period) -> SpendByCauseQuerySet:
-        return self.filter(day__gte=period.start, day__lt=period.end)
+    def by_day(self, period: Period) -> SpendByCauseQuerySet:
+        """Return the rows of the single days that begin in the period."""
+        return self.filter(span_days=1, day__gte=period.start, day__lt=period.end)
+
+    def adding_up_to(self, period: Period) -> SpendByCauseQuerySet:
+        """Return the fewest rows that sum to the period, which is of whole days: weeks, and days around them."""
+        weeks, days = period.weeks_and_days()
+        return self.filter(Q(span_days=7, day__in=weeks) | Q(span_days=1, day__in=days))
 
 
 class SpendByCause(models.Model):
-    """What one project, API key, resource or member has cost on one UTC day, so that breakdowns need no sums of usage.
+    """What one project, API key, resource or member has cost in one UTC day or week, so that breakdowns need no sums
+    of usage.
+
+    Weeks begin on Mondays. Each amount is in the row of its day and in the row of its week: a breakdown of a month
+    adds up three or four weeks and a few days.
 
     The causes of one kind add up to the day's buckets, to the nano-dollar: every change of a bucket is spread over
     what caused it (docs/algorithms/rating.md). It explains amounts and is never billed itself.
@@ -197,15 +207,24 @@ class SpendByCause(models.Model):
         RESOURCE = "resource", _("Model or instance")
         MEMBER = "member", _("Member")
 
-    pk = models.CompositePrimaryKey("organization_id", "cause", "day", "cause_id")
+    pk = models.CompositePrimaryKey("organization_id", "cause", "span_days", "day", "cause_id")
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
     cause = models.CharField(max_length=8, choices=Cause)
-    day = models.DateTimeField()
+    span_days = models.SmallIntegerField()  # 1 or 7
+    day = models.DateTimeField()  # the first of the span
     # Primary key of the project, key or member, "0" for none, or a resource id: text, since one column holds all.
     cause_id = models.CharField(max_length=160)
     amount_nano = models.BigIntegerField()
 
     objects = SpendByCauseQuerySet.as_manager()
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(span_days=1) | Q(span_days=7, day__iso_week_day=1),
+                name="spend_by_cause_is_of_a_day_or_a_week",
+            ),
+        ]
+
     def __str__(self) -> str:
-        return f"{self.get_cause_display()} {self.cause_id} on {self.day:%Y-%m-%d}"
+        return f"{self.get_cause_display()} {self.cause_id} from {self.day:%Y-%m-%d}, {self.span_days} days"

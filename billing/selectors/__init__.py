@@ -13,7 +13,7 @@ from billing.selectors.spend import (
     spend_this_month,
     spend_today,
 )
-from billing.selectors.spend_page import SpendView, budget_meter, spend_view
+from billing.selectors.spend_page import SkuLines, SpendView, budget_meter, sku_lines, spend_view
 
 __all__ = [
     "Budget",
@@ -22,6 +22,7 @@ __all__ = [
     "KeySpend",
     "Position",
     "Range",
+    "SkuLines",
     "SpendLine",
     "SpendView",
     "amounts_by_day",
@@ -33,6 +34,7 @@ __all__ = [
     "event_page",
     "organization_ids_without_cap",
     "position_in",
+    "sku_lines",
     "spend_between",
     "spend_lines",
     "spend_of_key",

@@ -52,11 +52,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """The largest groups, dearest first, how many groups there are in all, and what every day cost in all."""
+    """The largest groups, dearest first, and how many groups there are in all."""
 
     groups: Sequence[Group]
     count: int
-    days: Mapping[datetime, int]
 
 
 def break_down(
@@ -65,19 +64,19 @@ def break_down(
     """Return the `most` dearest groups of the period; the `most_by_day` dearest of them with their days."""
     if grouping is Grouping.PRODUCT:
         return _break_down_by_product(organization, period)
-    totals = SpendByDay.objects.owned_by(organization).within(period).values_list("day")
-    by_day = dict(totals.annotate(amount=Sum("amount_nano")))
-    causes = SpendByCause.objects.owned_by(organization).within(period).filter(cause=grouping.value)
-    sums = causes.values("cause_id").annotate(amount=Sum("amount_nano"))
+    causes = SpendByCause.objects.owned_by(organization).filter(cause=grouping.value)
+    sums = causes.adding_up_to(period).values("cause_id").annotate(amount=Sum("amount_nano"))
     ranked = sums.annotate(groups=Window(Count("cause_id"))).order_by("-amount", "cause_id")[:most]
     found = list(ranked.values_list("cause_id", "amount", "groups"))
     days: dict[str, dict[datetime, int]] = {cause_id: {} for cause_id, _amount, _groups in found}
     drawn = list(days)[:most_by_day]
-    for cause_id, day, amount in causes.filter(cause_id__in=drawn).values_list("cause_id", "day", "amount_nano"):
+    for cause_id, day, amount in (
+        causes.by_day(period).filter(cause_id__in=drawn).values_list("cause_id", "day", "amount_nano")
+    ):
         days[cause_id][day] = amount
     names = _names(organization, grouping, days)
     groups = [Group(names[cause_id], amount, days[cause_id]) for cause_id, amount, _groups in found]
-    return Breakdown(groups, found[0][2] if found else 0, by_day)
+    return Breakdown(groups, found[0][2] if found else 0)
 
 
 def amounts_by_day(
@@ -88,7 +87,7 @@ def amounts_by_day(
         groups = _by_product((line.day, line.product, line.sku, line.amount_nano) for line in lines)
         amounts = [(day, group.named, nano) for group in groups for day, nano in group.by_day.items()]
     else:
-        causes = SpendByCause.objects.owned_by(organization).within(period).filter(cause=grouping.value)
+        causes = SpendByCause.objects.owned_by(organization).by_day(period).filter(cause=grouping.value)
         rows = list(causes.values_list("day", "cause_id", "amount_nano"))
         names = _names(organization, grouping, {cause_id for _day, cause_id, _amount in rows})
         amounts = [(day, names[cause_id], amount) for day, cause_id, amount in rows]
@@ -100,10 +99,7 @@ def _break_down_by_product(organization: Organization, period: Period) -> Breakd
     rows = list(days.annotate(amount=Sum("amount_nano")))
     named = name_skus({sku for _day, sku, _amount in rows})
     groups = _by_product((day, named[sku].product, sku, amount) for day, sku, amount in rows)
-    by_day: dict[datetime, int] = {}
-    for day, _sku, amount in rows:
-        by_day[day] = by_day.get(day, 0) + amount
-    return Breakdown(groups, len(groups), by_day)
+    return Breakdown(groups, len(groups))
 
 
 def _by_product(amounts: Iterable[tuple[datetime, str, str, int]]) -> list[Group]:
@@ -125,13 +121,17 @@ def _names(organization: Organization, grouping: Grouping, causes: Iterable[str]
     named: models.QuerySet[Project] | models.QuerySet[ApiKey] | models.QuerySet[User]
     match grouping:
         case Grouping.PROJECT:
-            named = Project.objects.owned_by(organization).filter(pk__in=wanted)
+            named = Project.objects.owned_by(organization).filter(pk__in=wanted).only("public_id", "name")
             nobody = ""
         case Grouping.KEY:
-            named = ApiKey.objects.owned_by(organization).filter(pk__in=wanted)
+            named = (
+                ApiKey.objects.owned_by(organization)
+                .filter(pk__in=wanted)
+                .only("public_id", "name", "prefix", "last_four")
+            )
             nobody = _("Without a key")
         case _member:
-            named = User.objects.filter(pk__in=wanted)
+            named = User.objects.filter(pk__in=wanted).only("public_id", "full_name", "email")
             nobody = _("By a program")
     names |= {str(one.pk): Named(one.public_id, _name_of(one)) for one in named}
     return names | {NOBODY: Named("", nobody)}

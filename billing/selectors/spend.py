@@ -106,6 +106,23 @@ def spend_lines(organization: Organization, period: Period) -> list[SpendLine]:
 
 
 @dataclass(frozen=True, slots=True)
+class DayTotal:
+    """What one UTC day cost in all, in nano-dollars; updated_at: when it last moved."""
+
+    day: datetime
+    amount_nano: int
+    event_count: int
+    updated_at: datetime
+
+
+def day_totals(organization: Organization, period: Period) -> list[DayTotal]:
+    """Return what the days that begin in `period` cost; a day without usage is not among them."""
+    days = SpendByDay.objects.owned_by(organization).within(period).values_list("day")
+    sums = days.annotate(amount=Sum("amount_nano"), events=Sum("event_count"), updated=Max("updated_at"))
+    return [DayTotal(*row) for row in sums.order_by("day")]
+
+
+@dataclass(frozen=True, slots=True)
 class SkuTotal:
     """What a SKU cost at one price in all days of a span; as in SpendLine."""
 

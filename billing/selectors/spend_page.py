@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import Organization
 from billing.selectors.breakdown import Breakdown, Group, Grouping, break_down
 from billing.selectors.budget import Budget
-from billing.selectors.spend import DAY, Range, SkuTotal, sku_totals
+from billing.selectors.spend import DAY, DayTotal, Range, SkuTotal, day_totals, sku_totals
 from portal.lib.charts import StackedBars, stacked_bars
 from portal.lib.money import decimal_string, display_left, display_usd
 from portal.lib.periods import Period
+from portal.lib.rows import Cell, table_rows
 
 # A chart with more colors than this cannot be read; what is left is drawn as one.
 MOST_SERIES = 5
@@ -21,7 +23,7 @@ MOST_GROUPS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class SkuRow:
+class SkuLine:
     """What a SKU cost at one price in the whole range."""
 
     sku: str
@@ -54,11 +56,10 @@ class BudgetMeter:
 
 @dataclass(frozen=True, slots=True)
 class SpendView:
-    """Everything that the spend page prints of one range and grouping."""
+    """What the spend page prints of one range and grouping, above the lines of the SKUs."""
 
     budget: BudgetMeter
     chart: StackedBars
-    skus: list[SkuRow]
     groups: list[GroupRow]
     total: str
     exact_total: str
@@ -66,25 +67,66 @@ class SpendView:
     days: str
     updated_at: datetime | None
 
+    @property
+    def group_rows(self) -> SafeString:
+        return table_rows(
+            (_("Share"), _("Amount")),
+            ((Cell(row.name), Cell(row.share), Cell(row.amount, exact=row.exact_amount)) for row in self.groups),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SkuLines:
+    """What each SKU cost in a range, the dearest first, and their sum."""
+
+    lines: list[SkuLine]
+    total: str
+    exact_total: str
+
+    @property
+    def rows(self) -> SafeString:
+        return table_rows(
+            (_("Quantity"), _("Unit price"), _("Amount")),
+            (
+                (
+                    Cell(line.name, note=line.sku),
+                    Cell(line.quantity),
+                    Cell(line.unit_price, note=line.price_id),
+                    Cell(line.amount, exact=line.exact_amount),
+                )
+                for line in self.lines
+            ),
+        )
+
 
 def spend_view(
     organization: Organization, budget: Budget, chosen: Range, grouping: Grouping, now: datetime
 ) -> SpendView:
     """Return the spend page's content; the total is the sum of the rated buckets to the nano-dollar."""
     period = chosen.period(now)
-    skus = sku_totals(organization, period)
-    total_nano = sum(sku.amount_nano for sku in skus)
+    totals = day_totals(organization, period)
+    total_nano = sum(total.amount_nano for total in totals)
     breakdown = break_down(organization, period, grouping, most=MOST_GROUPS, most_by_day=MOST_SERIES + 1)
     return SpendView(
         budget=budget_meter(budget),
-        chart=stacked_bars(_("Spend by day in UTC"), _bars(breakdown, period)),
-        skus=[_sku_row(sku) for sku in skus],
+        chart=stacked_bars(_("Spend by day in UTC"), _bars(breakdown, totals, period)),
         groups=_group_rows(breakdown, total_nano),
         total=display_usd(total_nano),
         exact_total=f"${decimal_string(total_nano)}",
-        event_count=f"{sum(sku.event_count for sku in skus):,}",
+        event_count=f"{sum(total.event_count for total in totals):,}",
         days=_("%(first)s to %(last)s") % {"first": _day_words(period.start), "last": _day_words(period.end - DAY)},
-        updated_at=max((sku.updated_at for sku in skus), default=None),
+        updated_at=max((total.updated_at for total in totals), default=None),
+    )
+
+
+def sku_lines(organization: Organization, chosen: Range, now: datetime) -> SkuLines:
+    """Return the spend page's lines of SKUs, each with the version of the price that rated it."""
+    skus = sku_totals(organization, chosen.period(now))
+    total_nano = sum(sku.amount_nano for sku in skus)
+    return SkuLines(
+        lines=[_sku_line(sku) for sku in skus],
+        total=display_usd(total_nano),
+        exact_total=f"${decimal_string(total_nano)}",
     )
 
 
@@ -100,15 +142,16 @@ def budget_meter(budget: Budget) -> BudgetMeter:
     )
 
 
-def _bars(breakdown: Breakdown, period: Period) -> list[tuple[str, dict[str, int]]]:
+def _bars(breakdown: Breakdown, totals: Sequence[DayTotal], period: Period) -> list[tuple[str, dict[str, int]]]:
     """Return each day with the amounts of its series; what the drawn groups leave of a day is one series more."""
     drawn = breakdown.groups if breakdown.count <= MOST_SERIES + 1 else breakdown.groups[:MOST_SERIES]
     labels = _labels(drawn)
+    by_day = {total.day: total.amount_nano for total in totals}
     bars = []
     day = period.start
     while day < period.end:
         series = {label: group.by_day[day] for label, group in zip(labels, drawn, strict=True) if day in group.by_day}
-        if rest := breakdown.days.get(day, 0) - sum(series.values()):
+        if rest := by_day.get(day, 0) - sum(series.values()):
             series[_("Everything else")] = rest
         bars.append((_day_words(day), series))
         day += DAY
@@ -135,8 +178,8 @@ def _group_rows(breakdown: Breakdown, total_nano: int) -> list[GroupRow]:
     return rows
 
 
-def _sku_row(total: SkuTotal) -> SkuRow:
-    return SkuRow(
+def _sku_line(total: SkuTotal) -> SkuLine:
+    return SkuLine(
         sku=total.sku,
         name=total.named.name,
         quantity=quantity_words(total.quantity, total.named.unit),

@@ -141,12 +141,13 @@ _RECORD = """
                    - billing_divide_half_even((until - quantity) * price_nano, unit_size) AS amount_nano
         FROM running
     ), by_cause AS (
-        INSERT INTO billing_spendbycause AS c (organization_id, cause, day, cause_id, amount_nano)
-        SELECT organization_id, cause, day, cause_id, sum(amount_nano)
+        INSERT INTO billing_spendbycause AS c (organization_id, cause, span_days, day, cause_id, amount_nano)
+        SELECT organization_id, cause, span_days, start, cause_id, sum(amount_nano)
         FROM caused, LATERAL (VALUES ('project', project_id::text), ('key', api_key_id::text),
-                                     ('resource', resource_id), ('member', user_id::text)) AS of (cause, cause_id)
-        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-        ON CONFLICT (organization_id, cause, day, cause_id) DO UPDATE SET
+                                     ('resource', resource_id), ('member', user_id::text)) AS of (cause, cause_id),
+             LATERAL (VALUES (1, day), (7, date_trunc('week', day, 'UTC'))) AS span (span_days, start)
+        GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+        ON CONFLICT (organization_id, cause, span_days, day, cause_id) DO UPDATE SET
             amount_nano = c.amount_nano + EXCLUDED.amount_nano
     ), by_day AS (
         INSERT INTO billing_spendbyday AS d (organization_id, day, sku, price_id, price_nano, unit_size, quantity,

@@ -26,6 +26,22 @@ class Period:
     def contains(self, instant: datetime) -> bool:
         return self.start <= instant < self.end
 
+    def weeks_and_days(self) -> tuple[list[datetime], list[datetime]]:
+        """Return where the whole UTC weeks (from Monday) of the period begin, and where its other days do.
+
+        Only for periods of whole UTC days.
+        """
+        weeks, days = [], []
+        day = self.start
+        while day < self.end:
+            if day.weekday() == 0 and day + timedelta(7) <= self.end:
+                weeks.append(day)
+                day += timedelta(7)
+            else:
+                days.append(day)
+                day += timedelta(1)
+        return weeks, days
+
     def split_at_hours(self) -> Iterator["Period"]:
         """Yield the parts of the period that lie in one UTC hour each, in order; nothing for an empty period."""
         start = self.start

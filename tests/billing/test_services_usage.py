@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Sum
 
 from billing.models import SpendByCause, SpendByDay, SpendCap, UsageByHour, UsageByResource, UsageEvent, WriteOff
 from billing.rating import explain, rate
@@ -222,7 +223,16 @@ def test_splits_hours_and_explains_by_key_resource_and_member(project):
 
 
 def by_cause(cause):
-    return dict(SpendByCause.objects.filter(cause=cause).values_list("cause_id", "amount_nano"))
+    by_week, by_day = (
+        dict(
+            SpendByCause.objects.filter(cause=cause, span_days=span_days)
+            .values_list("cause_id")
+            .annotate(amount=Sum("amount_nano"))
+        )
+        for span_days in (7, 1)
+    )
+    assert by_week == by_day
+    return by_day
 
 
 def test_adds_up_what_each_cause_changed(project):

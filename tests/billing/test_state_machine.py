@@ -6,6 +6,7 @@
 import os
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from uuid import uuid5
 
 import pytest
@@ -172,8 +173,9 @@ class Books(RuleBasedStateMachine):
         assert written_off >= 0
         assert cap.settled_nano + written_off == self.rated()
         assert sum(SpendByDay.objects.values_list("amount_nano", flat=True)) == self.rated()
-        for cause in SpendByCause.Cause:
-            assert sum(SpendByCause.objects.filter(cause=cause).values_list("amount_nano", flat=True)) == self.rated()
+        for cause, span_days in product(SpendByCause.Cause, (1, 7)):
+            amounts = SpendByCause.objects.filter(cause=cause, span_days=span_days)
+            assert sum(amounts.values_list("amount_nano", flat=True)) == self.rated()
         explained = sum(UsageByResource.objects.values_list("quantity", flat=True))
         assert explained == sum(record.quantity for record in self.sent)
 

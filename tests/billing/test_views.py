@@ -83,7 +83,9 @@ def test_the_total_is_the_rating_of_the_events_to_the_nano_dollar(client, projec
     assert total
     assert f"Exactly ${decimal_string(total)}" in page.content.decode()
     view = page.context["view"]
-    assert sum(Decimal(row.exact_amount[1:]) for row in view.skus) == Decimal(total).scaleb(-9)
+    lines = page.context["lines"]
+    assert lines.exact_total == f"${decimal_string(total)}"
+    assert sum(Decimal(line.exact_amount[1:]) for line in lines.lines) == Decimal(total).scaleb(-9)
     assert sum(Decimal(group.exact_amount[1:]) for group in view.groups) == Decimal(total).scaleb(-9)
 
 
@@ -161,7 +163,36 @@ def test_answers_htmx_with_the_part_that_changed(client, project):
     part = client.get(address, {"range": "month"}, headers={"HX-Request": "true"}).content.decode()
 
     assert part.strip().startswith('<div class="stack" id="spend">')
+    assert "spend-lines" not in part
     assert "<html" not in part
+
+
+def test_answers_htmx_with_the_lines_of_skus_alone(client, project):
+    address = signed_in(client, project.organization)
+    use(project)
+    asked = {"HX-Request": "true", "HX-Target": "spend-lines"}
+
+    part = client.get(address, {"range": "month"}, headers=asked).content.decode()
+
+    assert part.strip().startswith('<div id="spend-lines"')
+    assert INPUT in part
+    assert 'id="spend"' not in part
+
+
+def test_a_breakdown_of_any_range_on_any_day_of_the_week_is_the_sum_of_its_days(client, project):
+    """Whole weeks are read as sums of their own: wherever the range begins and ends."""
+    address = signed_in(client, project.organization)
+    for days in range(35):
+        record_usage(
+            [make_record(project, 10**6 << days, occurred_at=NOW - timedelta(days))], reservation_id=None, now=NOW
+        )
+
+    for later in range(7):
+        with time_machine.travel(NOW + timedelta(later), tick=False):
+            for span in ("7d", "30d", "month"):
+                view = client.get(address, {"range": span, "by": "project"}).context["view"]
+                [group] = view.groups
+                assert group.exact_amount == view.exact_total
 
 
 @pytest.mark.parametrize("query", [{"range": "forever"}, {"by": "mood"}])

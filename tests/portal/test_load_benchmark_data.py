@@ -1,5 +1,7 @@
 """The benchmark's organization is one that the services could have made: its numbers agree with each other."""
 
+from itertools import product
+
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import Count, Sum
@@ -51,8 +53,8 @@ def test_buckets_are_the_rating_of_the_events_and_the_cap_is_their_sum(benchmark
     for sums in (UsageByHour, SpendByDay):
         whole = sums.objects.owned_by(benchmark).aggregate(amount=Sum("amount_nano"), events=Sum("event_count"))
         assert whole == {"amount": total, "events": 500}
-    for cause in SpendByCause.Cause:
-        amounts = SpendByCause.objects.owned_by(benchmark).filter(cause=cause)
+    for cause, span_days in product(SpendByCause.Cause, (1, 7)):
+        amounts = SpendByCause.objects.owned_by(benchmark).filter(cause=cause, span_days=span_days)
         assert amounts.aggregate(amount=Sum("amount_nano"))["amount"] == total
 
 

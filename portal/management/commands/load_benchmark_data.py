@@ -129,8 +129,8 @@ EXPLANATIONS = """
 
 # Event by event, as billing.services.usage spreads what each adds to its bucket.
 CAUSES = """
-    INSERT INTO billing_spendbycause (organization_id, cause, day, cause_id, amount_nano)
-    SELECT organization_id, cause, date_trunc('day', occurred_at, 'UTC'), cause_id, sum(amount_nano)
+    INSERT INTO billing_spendbycause (organization_id, cause, span_days, day, cause_id, amount_nano)
+    SELECT organization_id, cause, span_days, date_trunc(unit, occurred_at, 'UTC'), cause_id, sum(amount_nano)
     FROM (
         SELECT event.*, billing_divide_half_even(until * price_nano, unit_size)
             - billing_divide_half_even((until - event.quantity) * price_nano, unit_size) AS amount_nano
@@ -143,8 +143,9 @@ CAUSES = """
         ) AS event JOIN billing_usagebyhour AS bucket USING (organization_id, project_id, sku)
         WHERE bucket.hour = date_trunc('hour', occurred_at, 'UTC')
     ) AS priced, LATERAL (VALUES ('project', project_id::text), ('key', coalesce(api_key_id, 0)::text),
-                                 ('resource', resource_id), ('member', '0')) AS of (cause, cause_id)
-    GROUP BY 1, 2, 3, 4
+                                 ('resource', resource_id), ('member', '0')) AS of (cause, cause_id),
+         (VALUES (1, 'day'), (7, 'week')) AS span (span_days, unit)
+    GROUP BY 1, 2, 3, 4, 5
 """
 
 RECEIPTS = """

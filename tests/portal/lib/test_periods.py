@@ -33,6 +33,18 @@ def test_splits_at_hours_without_gap_or_overlap(start, length):
     assert all(hour_of(part.start) == hour_of(part.end - timedelta(microseconds=1)) for part in parts)
 
 
+@given(instants, st.integers(0, 60))
+def test_weeks_and_days_cover_a_period_once(instant, count):
+    start = day_of(instant)
+
+    weeks, days = Period(start, start + timedelta(count)).weeks_and_days()
+
+    covered = days + [week + timedelta(day) for week in weeks for day in range(7)]
+    assert sorted(covered) == [start + timedelta(day) for day in range(count)]
+    assert all(week.weekday() == 0 for week in weeks)
+    assert len(days) <= 12
+
+
 @given(instants)
 def test_a_month_holds_its_instants_and_touches_its_neighbors(instant):
     month = month_of(instant)
