@@ -30,14 +30,16 @@ NOT_COUNTED = ("BEGIN", "COMMIT")
 
 @dataclass(frozen=True)
 class Page:
-    """What is measured. path: with {home} for the organization; partial: asked for by htmx."""
+    """What is measured. path: with {home} for the organization; partial: asked for by htmx; target: for which part."""
 
     path: str
     partial: bool = False
+    target: str = ""
 
     @property
     def name(self) -> str:
-        return f"{'partial ' if self.partial else ''}{self.path.removeprefix('{home}') or '/'}"
+        target = f" #{self.target}" if self.target else ""
+        return f"{'partial ' if self.partial else ''}{self.path.removeprefix('{home}') or '/'}{target}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ def _measure_page(client: "Client", page: Page, address: str) -> Measured:
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
     headers = {"HX-Request": "true"} if page.partial else {}
+    if page.target:
+        headers["HX-Target"] = page.target
 
     def ask(**more: str) -> bytes:
         answer = client.get(address, headers=headers | more)
@@ -154,7 +158,8 @@ PAGES = (
     Page("{home}/"),
     Page("{home}/spend/"),
     *(Page(f"{{home}}/spend/?range=30d&by={by}") for by in ("project", "key", "resource", "member")),
-    Page("{home}/spend/?range=30d&by=project", partial=True),
+    *(Page(f"{{home}}/spend/?range=30d&by={by}", partial=True) for by in ("project", "resource")),
+    Page("{home}/spend/?range=30d", partial=True, target="spend-lines"),
     Page("{home}/instances/"),
     Page("{home}/instances/status/?{ids}", partial=True),
     Page("{home}/instances/{instance}/"),

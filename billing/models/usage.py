@@ -184,11 +184,6 @@ class SpendByCauseQuerySet(models.QuerySet["SpendByCause"]):
         """Return the rows of the single days that begin in the period."""
         return self.filter(span_days=1, day__gte=period.start, day__lt=period.end)
 
-    def adding_up_to(self, period: Period) -> SpendByCauseQuerySet:
-        """Return the fewest rows that sum to the period, which is of whole days: weeks, and days around them."""
-        weeks, days = period.weeks_and_days()
-        return self.filter(Q(span_days=7, day__in=weeks) | Q(span_days=1, day__in=days))
-
 
 class SpendByCause(models.Model):
     """What one project, API key, resource or member has cost in one UTC day or week, so that breakdowns need no sums

@@ -148,13 +148,11 @@ def _bars(breakdown: Breakdown, totals: Sequence[DayTotal], period: Period) -> l
     labels = _labels(drawn)
     by_day = {total.day: total.amount_nano for total in totals}
     bars = []
-    day = period.start
-    while day < period.end:
+    for day in period.days():
         series = {label: group.by_day[day] for label, group in zip(labels, drawn, strict=True) if day in group.by_day}
         if rest := by_day.get(day, 0) - sum(series.values()):
             series[_("Everything else")] = rest
         bars.append((_day_words(day), series))
-        day += DAY
     return bars
 
 

@@ -72,9 +72,10 @@ def display_usd(amount_nano: int) -> str:
     So no cost ever reads as nothing.
     """
     sign = "-" if amount_nano < 0 else ""
+    if amount_nano == 0 or abs(amount_nano) >= NANO_PER_CENT:
+        dollars, cents = divmod(divide_half_even(abs(amount_nano), NANO_PER_CENT), 100)
+        return f"{sign}${dollars:,}.{cents:02}"
     exact = nano_to_decimal(abs(amount_nano))
-    if exact == 0 or exact >= Decimal("0.01"):
-        return f"{sign}${exact.quantize(Decimal('0.01'), rounding=ROUND_HALF_EVEN):,}"
     digits = max(2, min(9, 3 - exact.adjusted()))
     text = f"{exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN):f}".rstrip("0")
     return f"{sign}${text}"

@@ -26,21 +26,22 @@ class Period:
     def contains(self, instant: datetime) -> bool:
         return self.start <= instant < self.end
 
+    def days(self) -> Iterator[datetime]:
+        """Yield where each UTC day of the period begins. Only for periods of whole UTC days."""
+        day = self.start
+        while day < self.end:
+            yield day
+            day += timedelta(1)
+
     def weeks_and_days(self) -> tuple[list[datetime], list[datetime]]:
         """Return where the whole UTC weeks (from Monday) of the period begin, and where its other days do.
 
         Only for periods of whole UTC days.
         """
-        weeks, days = [], []
-        day = self.start
-        while day < self.end:
-            if day.weekday() == 0 and day + timedelta(7) <= self.end:
-                weeks.append(day)
-                day += timedelta(7)
-            else:
-                days.append(day)
-                day += timedelta(1)
-        return weeks, days
+        days = list(self.days())
+        first = next((i for i, day in enumerate(days) if day.weekday() == 0), len(days))
+        weeks = days[first : max(first, len(days) - 6) : 7]
+        return weeks, days[:first] + days[first + 7 * len(weeks) :]
 
     def split_at_hours(self) -> Iterator["Period"]:
         """Yield the parts of the period that lie in one UTC hour each, in order; nothing for an empty period."""
