@@ -7,6 +7,7 @@ same however many projects, keys and instances there are.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, models
 from django.db.models import Sum
@@ -88,7 +89,7 @@ def break_down(
     if grouping is Grouping.PRODUCT:
         return _break_down_by_product(organization, period)
     weeks, loose_days = period.weeks_and_days()
-    values = {
+    values: dict[str, Any] = {
         "organization_id": organization.pk,
         "cause": grouping.value,
         "weeks": weeks,
