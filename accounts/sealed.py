@@ -34,7 +34,9 @@ def _from_before(text: str) -> str:
 
 
 # Columns of our own tables.
-COLUMNS: tuple[SealedColumn, ...] = ()
+AUDIT_SECRET = SealedColumn("accounts_auditendpoint", "secret")
+AUDIT_FORMER_SECRET = SealedColumn("accounts_auditendpoint", "former_secret")
+COLUMNS = (AUDIT_SECRET, AUDIT_FORMER_SECRET)
 # Columns of libraries.
 JSON: tuple[SealedJson, ...] = (
     SealedJson(

@@ -14,11 +14,14 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, models
 
+from accounts.models import Overlap
+from accounts.sealed import AUDIT_FORMER_SECRET, AUDIT_SECRET
+from accounts.services.audit_endpoints import rotate_endpoint_secret
 from portal.lib.sealed import SealedColumn
 from portal.lib.sealing import UnknownKey, key_id_of, newest_header
 from portal.lib.tenancy import as_platform
 from portal.sealed import BEFORE, SEALED, count_by_key, rotate_secrets
-from tests.factories.accounts import make_user
+from tests.factories.accounts import SIGNING_SECRET, THEN, make_audit_endpoint, make_organization, make_user
 from tests.own_database import SUPERUSER, OwnDatabase
 
 OLD, NEW = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
@@ -100,6 +103,8 @@ def seeds_of(factors: list[Authenticator]) -> list[str]:
 @pytest.mark.django_db
 def test_rotation_reaches_every_secret_and_leaves_what_it_says(settings):
     factors = second_factors(7)
+    endpoint = make_audit_endpoint(make_organization())
+    rotate_endpoint_secret(endpoint=endpoint, overlap=Overlap.WEEK, now=THEN)
     codes = Authenticator.objects.get(user=factors[0].user, type="recovery_codes")
     unused = codes.wrap().get_unused_codes()
     with as_platform():
@@ -110,10 +115,18 @@ def test_rotation_reaches_every_secret_and_leaves_what_it_says(settings):
         done = {(one.table, one.column): (one.done, one.failed) for one in rotate_secrets(batch=2)}
         counts = count_by_key()
 
-    assert done["mfa_authenticator", "data"] == (9, 0)
-    assert counts == {("mfa_authenticator", "data", key_id_of(newest_header())): 10}
+    assert done == {
+        ("mfa_authenticator", "data"): (9, 0),
+        ("accounts_auditendpoint", "secret"): (1, 0),
+        ("accounts_auditendpoint", "former_secret"): (1, 0),
+    }
+    assert {key for _table, _column, key in counts} == {key_id_of(newest_header())}
+    assert sum(counts.values()) == 12
     settings.KEY_ENCRYPTION_KEYS, settings.MFA_ENCRYPTION_KEYS = [NEW], []
     assert seeds_of(factors) == [f"SEED{number}" for number in range(7)]
+    endpoint.refresh_from_db()
+    assert AUDIT_FORMER_SECRET.unseal(bytes(endpoint.former_secret or b""), row=endpoint.public_id) == SIGNING_SECRET
+    assert AUDIT_SECRET.unseal(endpoint.secret, row=endpoint.public_id).startswith("whsec_")
     codes.refresh_from_db()
     assert codes.wrap().get_unused_codes() == unused
     migrated = Authenticator.objects.get(user=factors[1].user, type="recovery_codes")
@@ -185,12 +198,13 @@ def test_an_interrupted_rotation_keeps_its_batches_and_the_next_one_goes_on(sett
         settings.KEY_ENCRYPTION_KEYS = [NEW, OLD]
 
         def die_in_the_third_batch(execute, query, values, many, context):
-            seen.append(query)
-            if sum("FOR NO KEY UPDATE" in one for one in seen) == 3 and query.startswith("UPDATE"):
-                raise Killed
+            if query.startswith("UPDATE"):
+                written.append(query)
+                if len(written) == 6:
+                    raise Killed
             return execute(query, values, many, context)
 
-        seen: list[str] = []
+        written: list[str] = []
         with as_platform():
             with connection.execute_wrapper(die_in_the_third_batch), pytest.raises(Killed):
                 list(rotate_secrets(batch=2))
