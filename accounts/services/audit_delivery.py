@@ -77,8 +77,9 @@ def deliver_next(*, endpoint_id: int, now: datetime) -> bool:
     message = _claim(endpoint_id, now)
     if message is None:
         return False
+    crashpoint("audit_delivery_after_claim")
     outcome = _send(message, now)
-    crashpoint("after_audit_delivery")
+    crashpoint("audit_delivery_after_send")
     _settle(message, outcome, now)
     return not outcome.problem
 
