@@ -107,6 +107,21 @@ def limits_of(key: ApiKey) -> dict[str, str]:
     }
 
 
+class EndpointForm(forms.Form):
+    """Where the audit log is sent; whether we go there, the service decides."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        max_length=500,
+        widget=forms.URLInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}),
+        help_text=_("https:// and a public host. Put no secret into it: every message is signed."),
+    )
+
+
+class NewEndpointForm(EndpointForm):
+    from_start = forms.BooleanField(label=_("Send what is in the log already, too"), required=False)
+
+
 class RotationForm(forms.Form):
     overlap = forms.TypedChoiceField(
         label=_("The secret that programs have now"),
@@ -118,6 +133,12 @@ class RotationForm(forms.Form):
 
     def chosen_overlap(self) -> Overlap:
         return Overlap(self.cleaned_data["overlap"])
+
+
+class EndpointRotationForm(RotationForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["overlap"].label = _("The secret that the receiver has now")
 
 
 class KeyForm(KeyLimitsForm):

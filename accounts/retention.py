@@ -207,6 +207,14 @@ TABLES = (
         ),
     ),
     Table(
+        "accounts_auditendpoint",
+        "addresses that the audit log is sent to, with sealed signing secrets",
+        Whose.ORGANIZATION,
+        Kept("a member does not remove it"),
+        "it says where to send the log, and how far that is",
+        of_organization=Part("audit_endpoints", hidden=("secret", "former_secret", "claim")),
+    ),
+    Table(
         "accounts_auditorigin",
         "addresses and browsers that entries of the audit log came from",
         Whose.ORGANIZATION,

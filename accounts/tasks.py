@@ -3,8 +3,12 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.services import audit_anchors, closing, idempotency, invitations, leaked_keys
+from accounts.services import audit_anchors, audit_delivery, closing, idempotency, invitations, leaked_keys
+from portal.lib.jobs import enqueue
 from portal.lib.tasks import PortalTask
+
+# A run ends well before a task has to; what is left is the next run's.
+MESSAGES_A_RUN = 6
 
 
 @shared_task(name="accounts.forget_answers", base=PortalTask, platform=True)
@@ -35,3 +39,21 @@ def mail_unmailed_invitations(**_future: object) -> None:
 @shared_task(name="accounts.close_organizations", base=PortalTask, platform=True)
 def close_organizations(**_future: object) -> None:
     closing.close_due_organizations(now=timezone.now())
+
+
+@shared_task(name="accounts.deliver_to_audit_endpoint", base=PortalTask, platform=True)
+def deliver_to_audit_endpoint(*, endpoint_id: int, **_future: object) -> None:
+    for _ in range(MESSAGES_A_RUN):
+        if not audit_delivery.deliver_next(endpoint_id=endpoint_id, now=timezone.now()):
+            return
+    enqueue("accounts.deliver_to_audit_endpoint", endpoint_id=endpoint_id)
+
+
+@shared_task(name="accounts.deliver_audit_logs", base=PortalTask, platform=True)
+def deliver_audit_logs(**_future: object) -> None:
+    audit_delivery.enqueue_deliveries(now=timezone.now())
+
+
+@shared_task(name="accounts.tell_of_paused_endpoints", base=PortalTask, platform=True)
+def tell_of_paused_endpoints(**_future: object) -> None:
+    audit_delivery.tell_of_paused_endpoints(now=timezone.now())

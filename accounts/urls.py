@@ -3,7 +3,18 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api, webhooks
-from accounts.views import audit, closing, erasure, invitations, keys, members, organizations, project_members, sign_in
+from accounts.views import (
+    audit,
+    audit_endpoints,
+    closing,
+    erasure,
+    invitations,
+    keys,
+    members,
+    organizations,
+    project_members,
+    sign_in,
+)
 
 app_name = "accounts"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -43,6 +54,43 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/audit-log/verify/", audit.audit_verify, name="audit-verify"),
     path("o/<slug:organization>/audit-log/export.csv", audit.audit_export, {"form": "csv"}, name="audit-csv"),
     path("o/<slug:organization>/audit-log/export.jsonl", audit.audit_export, {"form": "jsonl"}, name="audit-jsonl"),
+    path("o/<slug:organization>/audit-log/endpoints/", audit_endpoints.endpoint_list, name="audit-endpoint-list"),
+    path("o/<slug:organization>/audit-log/endpoints/new/", audit_endpoints.add, name="audit-endpoint-add"),
+    path(
+        "o/<slug:organization>/audit-log/endpoints/<str:public_id>/",
+        audit_endpoints.endpoint_detail,
+        name="audit-endpoint-detail",
+    ),
+    path(
+        "o/<slug:organization>/audit-log/endpoints/<str:public_id>/change/",
+        audit_endpoints.change,
+        name="audit-endpoint-change",
+    ),
+    path(
+        "o/<slug:organization>/audit-log/endpoints/<str:public_id>/rotate/",
+        audit_endpoints.rotate,
+        name="audit-endpoint-rotate",
+    ),
+    path(
+        "o/<slug:organization>/audit-log/endpoints/<str:public_id>/test/",
+        audit_endpoints.test,
+        name="audit-endpoint-test",
+    ),
+    path(
+        "o/<slug:organization>/audit-log/endpoints/<str:public_id>/pause/",
+        audit_endpoints.pause,
+        name="audit-endpoint-pause",
+    ),
+    path(
+        "o/<slug:organization>/audit-log/endpoints/<str:public_id>/resume/",
+        audit_endpoints.resume,
+        name="audit-endpoint-resume",
+    ),
+    path(
+        "o/<slug:organization>/audit-log/endpoints/<str:public_id>/remove/",
+        audit_endpoints.remove,
+        name="audit-endpoint-remove",
+    ),
     path("o/<slug:organization>/data/delete/", closing.organization_delete, name="organization-delete"),
     path("o/<slug:organization>/data/keep/", closing.organization_keep, name="organization-keep"),
     path("api/v1/projects", api.ProjectList.as_view(), name="api-project-list"),

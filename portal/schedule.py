@@ -14,6 +14,10 @@ SCHEDULE: dict[str, Entry] = {
     "forget-answers": {"task": "accounts.forget_answers", "schedule": timedelta(hours=1)},
     # Whoever could rewrite the tables cannot rewrite what was kept elsewhere since: at most a day is in doubt.
     "anchor-audit-logs": {"task": "accounts.anchor_audit_logs", "schedule": timedelta(days=1)},
+    # An entry whose hint was lost, or whose endpoint comes back, waits this long more. One query.
+    "deliver-audit-logs": {"task": "accounts.deliver_audit_logs", "schedule": timedelta(seconds=10)},
+    # Owners learn that nothing is sent any more while the mail server was away.
+    "tell-of-paused-endpoints": {"task": "accounts.tell_of_paused_endpoints", "schedule": timedelta(minutes=5)},
     # People learn of a leaked key within five minutes when the hint was lost or the mail server was away.
     "tell-of-leaks": {"task": "accounts.tell_of_leaks", "schedule": timedelta(minutes=5)},
     # A colleague waits for the mail, and its job may have been lost: asked for a minute ago and not sent is too long.

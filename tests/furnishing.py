@@ -8,9 +8,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from accounts.models import ApiKey, Invitation, InvitationState, KeyLeak, Organization, Overlap, Role, User
+from accounts.models import (
+    ApiKey,
+    AuditEndpoint,
+    EndpointState,
+    Invitation,
+    InvitationState,
+    KeyLeak,
+    Organization,
+    Overlap,
+    Role,
+    User,
+)
 from accounts.models.invitation import LIFE
 from accounts.services.api_keys import revoke_key
+from accounts.services.audit_endpoints import rotate_endpoint_secret
 from accounts.services.key_rotation import rotate_key
 from billing.services.usage import record_usage
 from catalog.models import LeaseClass, ServedModel
@@ -20,6 +32,7 @@ from compute.services.launching import launch_instances
 from inference.models import Receipt
 from inference.selectors import PAGE_SIZE
 from tests.factories.accounts import (
+    make_audit_endpoint,
     make_invitation,
     make_key,
     make_membership,
@@ -37,6 +50,7 @@ KEY_STATES = ["active", "expired", "revoked"]
 # Word -> the states in which there is one in a furnished organization.
 STATES: dict[str, list[str]] = {
     "key": KEY_STATES,
+    "audit_endpoint": [*(state.value for state in EndpointState), "paused_by_portal"],
     "instance": [state.value for state in State],
     "receipt": [status.value for status in Receipt.Status],
 }
@@ -77,6 +91,7 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     make_ssh_key(organization, LONG_NAME)
     objects = {
         "key": _keys(organization, now),
+        "audit_endpoint": _audit_endpoints(organization, now),
         "instance": _instances(organization, now),
         "receipt": _receipts(organization, now),
     }
@@ -117,6 +132,25 @@ def _keys(organization: Organization, now: datetime) -> dict[str, str]:
         name=f"key-{LONG_NAME}",
     )
     return {state: key.public_id for state, key in made.items()}
+
+
+def _audit_endpoints(organization: Organization, now: datetime) -> dict[str, str]:
+    """One that takes everything, one that fails, one that a member paused and one that the portal did."""
+    failing: dict[str, object] = {"failure_count": 3, "failing_since": now, "next_try_at": now + timedelta(minutes=1)}
+    failing |= {"last_tried_at": now, "last_problem": "no whole answer within 5 seconds"}
+    changes: dict[str, dict[str, object]] = {
+        "active": {"delivered_at": now, "last_tried_at": now, "last_status": 204, "last_was_test": True},
+        "failing": failing,
+        "paused": {"paused_at": now, "pause_reason": "asked", "test_requested_at": now},
+        "paused_by_portal": failing | {"paused_at": now, "pause_reason": "failing", "failure_count": 20},
+    }
+    made = {}
+    for state, fields in changes.items():
+        endpoint = make_audit_endpoint(organization, f"https://{state.replace('_', '-')}.example.com/{'x' * 450}")
+        AuditEndpoint.objects.filter(pk=endpoint.pk).update(**fields)
+        made[state] = endpoint.public_id
+    rotate_endpoint_secret(endpoint=AuditEndpoint.objects.get(public_id=made["active"]), overlap=Overlap.WEEK, now=now)
+    return made
 
 
 def _instances(organization: Organization, now: datetime) -> dict[str, str]:

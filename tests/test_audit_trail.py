@@ -42,6 +42,7 @@ def launch_body(world: World) -> dict[str, Any]:
 
 # What people type into a field, by its name.
 TYPED: dict[str, Any] = {"name": "night-shift", "scopes": "inference", "auto_stop_hours": "4"}
+TYPED |= {"url": "https://log.example.com/audit", "overlap": "3600"}
 TYPED |= {"email": "newcomer@example.com", "role": "viewer"}
 KEYS = ("new_public_key", "public_key")
 # And on one page only.

@@ -19,6 +19,7 @@ from accounts.services.api_keys import issue_key
 from catalog.models import InstanceType, ServedModel
 from portal.lib.key_format import KeyKind
 from tests.factories.accounts import (
+    make_audit_endpoint,
     make_invitation,
     make_membership,
     make_organization,
@@ -64,12 +65,17 @@ def _invitation(organization: Organization) -> str:
     return make_invitation(organization, "invited@example.com", invited_by=by, now=NOW, project=project)[0].public_id
 
 
+def _audit_endpoint(organization: Organization) -> str:
+    return make_audit_endpoint(organization).public_id
+
+
 # Word -> makes the object in an organization that has one project, and returns what the URL calls it.
 OBJECTS: dict[str, Callable[[Organization], str]] = {
     "key": _api_key,
     "project": _project,
     "member": _member,
     "invitation": _invitation,
+    "audit_endpoint": _audit_endpoint,
     "instance": _instance,
     "ssh_key": _ssh_key,
     "receipt": _receipt,

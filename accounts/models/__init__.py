@@ -2,6 +2,7 @@
 
 from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
 from accounts.models.audit import AuditEvent, AuditOrigin
+from accounts.models.audit_endpoint import AuditEndpoint, EndpointState
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.invitation import Invitation, InvitationState
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
@@ -11,8 +12,10 @@ from accounts.models.user import User
 __all__ = [
     "PERMISSIONS_OF_ROLE",
     "ApiKey",
+    "AuditEndpoint",
     "AuditEvent",
     "AuditOrigin",
+    "EndpointState",
     "Invitation",
     "InvitationState",
     "KeptAnswer",

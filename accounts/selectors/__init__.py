@@ -10,6 +10,7 @@ from accounts.selectors.audit import (
     link_batches,
     links,
 )
+from accounts.selectors.audit_endpoints import EndpointRow, endpoint_row, endpoint_rows
 from accounts.selectors.keys import KeyPage, KeyRow, KeyView, key_page, key_view, organization_id_of_key
 from accounts.selectors.members import (
     InvitationRow,
@@ -30,6 +31,7 @@ __all__ = [
     "AuditFilters",
     "AuditPage",
     "AuditRow",
+    "EndpointRow",
     "Head",
     "InvitationRow",
     "InvitationView",
@@ -40,6 +42,8 @@ __all__ = [
     "MemberRow",
     "ProjectPage",
     "audit_page",
+    "endpoint_row",
+    "endpoint_rows",
     "grantable_roles",
     "heads",
     "invitation_rows",

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection
 
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEndpoint, AuditEvent, User
 from portal.lib.context import Actor, Origin, current_actor, current_origin
+from portal.lib.jobs import enqueue
 from portal.lib.public_ids import new_orig_id
 
 type Value = str | int | bool | list[str] | None
@@ -32,6 +33,7 @@ def record_event(
     """
     actor = actor or current_actor()
     origin = current_origin()
+    _name_deliveries(organization_id)
     AuditEvent.objects.create(
         organization_id=organization_id,
         at=now,
@@ -46,6 +48,17 @@ def record_event(
         origin_id=_origin_id(organization_id, actor, origin, now) if origin.address else "",
         request_id=origin.request_id,
     )
+
+
+# Entries that are written together arrive together.
+GATHERING = timedelta(seconds=1)
+
+
+def _name_deliveries(organization_id: int) -> None:
+    """Hint that the log has more to send, where it is sent anywhere."""
+    endpoints = AuditEndpoint.objects.filter(organization_id=organization_id, paused_at=None)
+    for endpoint_id in endpoints.values_list("pk", flat=True):
+        enqueue("accounts.deliver_to_audit_endpoint", after=GATHERING, endpoint_id=endpoint_id)
 
 
 def person(user: User) -> Actor:

@@ -31,6 +31,7 @@ def audit_log(request: OrganizationRequest) -> HttpResponse:
         "rows": page.rows,
         "next_query": form.address_query(page.next_before) if page.next_before else "",
         "is_first": before is None,
+        "may_send": request.membership.may(Permission.MANAGE_ORGANIZATION),
         "is_filtered": form.filters() != selectors.AuditFilters(),
     }
     template = page_or_partial(request, "accounts/audit_log.html", "audit-table")

@@ -57,10 +57,15 @@ def csv_lines(row_type: "type[DataclassInstance]", rows: Iterable["DataclassInst
         yield write([getattr(row, field.name) for field in fields(row_type)])
 
 
+def json_of(row: object) -> bytes:
+    """Return a dataclass as one JSON object."""
+    return _encoder.encode(row)
+
+
 def json_lines(rows: Iterable[object]) -> Iterator[bytes]:
     """Yield a JSON object and a line end per row."""
     for row in rows:
-        yield _encoder.encode(row) + b"\n"
+        yield json_of(row) + b"\n"
 
 
 class _Outbox:

@@ -92,6 +92,9 @@ LOOKS = {
     "revoked": Look("danger", "ban"),
     "expired": Look("neutral", "clock"),
     "expiring": Look("caution", "clock"),
+    # Endpoints
+    "failing": Look("caution", "circle-alert"),
+    "paused": Look("neutral", "circle-pause"),
     # Invitations
     "invited": Look("notice", "mail"),
     # Requests

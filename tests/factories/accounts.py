@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from accounts.models import (
+    AuditEndpoint,
     Invitation,
     Membership,
     Organization,
@@ -15,6 +16,7 @@ from accounts.models import (
     User,
 )
 from accounts.models.invitation import LIFE, invitation_digest, new_invitation_token
+from accounts.sealed import AUDIT_SECRET
 from accounts.services.api_keys import CUSTOMER_SCOPES, IssuedKey, issue_key
 
 THEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -83,3 +85,20 @@ def make_invitation(
         mail_count=1,
     )
     return invitation, token
+
+
+# The example of the Standard Webhooks convention.
+SIGNING_SECRET = "whsec_plJ3nmyCDGBKInavdOK15jsl"
+
+
+def make_audit_endpoint(organization: Organization, url: str | None = None) -> AuditEndpoint:
+    """An endpoint that gets the whole log, signed with SIGNING_SECRET."""
+    endpoint = AuditEndpoint(
+        organization=organization,
+        url=url or f"https://hooks{next(_numbers)}.example.com/audit",
+        created_at=THEN,
+        delivered_sequence=0,
+    )
+    endpoint.secret = AUDIT_SECRET.seal(SIGNING_SECRET, row=endpoint.public_id)
+    endpoint.save()
+    return endpoint

@@ -32,6 +32,8 @@ from portal.lib.tenancy import _role, as_platform
 from portal.retention import TABLES
 from portal.selectors import exports
 from tests.factories.accounts import (
+    SIGNING_SECRET,
+    make_audit_endpoint,
     make_invitation,
     make_membership,
     make_organization,
@@ -85,10 +87,11 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         reported_by="scanner",
         reported_at=NOW,
     )
+    make_audit_endpoint(organization, f"https://hooks.example.com/{word}")
     make_invitation(organization, f"guest-{user.pk}@example.com", invited_by=user, now=NOW)
     make_project_membership(organization.memberships.get(user=user), project)
     forget()
-    return [issued.secret, rotated.secret, pair.private_key, bytes(issued.api_key.digest).hex()]
+    return [issued.secret, rotated.secret, pair.private_key, bytes(issued.api_key.digest).hex(), SIGNING_SECRET]
 
 
 def remember_actor_of(user: User, word: str) -> None:
