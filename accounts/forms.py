@@ -9,6 +9,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Membership, Organization, Overlap, Project, ProjectRole, Role, Scope, User
+from accounts.models.domain import JOINABLE_ROLES
 from accounts.selectors import AuditFilters
 from accounts.services.api_keys import KeyLimits
 from portal.lib.addresses import canonical_ranges
@@ -177,6 +178,33 @@ class InviteForm(forms.Form):
 
     def chosen_project(self) -> Project | None:
         return self._projects.get(self.cleaned_data["project"])
+
+
+class DomainForm(forms.Form):
+    name = forms.CharField(
+        label=_("Domain"),
+        max_length=253,
+        help_text=_("The part of your e-mail addresses after the @, such as example.com."),
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "inputmode": "url"}),
+    )
+
+
+class JoinRoleForm(forms.Form):
+    """What people with an address of a domain may join as; empty: nobody joins by themselves."""
+
+    join_role = forms.ChoiceField(
+        label=_("People with a verified address of this domain"),
+        choices=[
+            ("", _("Cannot join by themselves")),
+            *((role.value, _("May join as %(role)s") % {"role": role.label.lower()}) for role in JOINABLE_ROLES),
+        ],
+        required=False,
+        widget=forms.RadioSelect,
+    )
+
+    def chosen_role(self) -> Role | None:
+        chosen = self.cleaned_data["join_role"]
+        return Role(chosen) if chosen else None
 
 
 class RoleForm(forms.Form):

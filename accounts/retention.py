@@ -30,6 +30,7 @@ ORIGINS = Age(days=400)
 FORMER_SECRETS = Age(days=400)
 INVITATIONS = Age(days=90)
 STAFF_LOG = Age(days=400)
+NOTICES = Age(days=90)
 
 TABLES = (
     Table(
@@ -178,6 +179,23 @@ TABLES = (
         of_organization=Part(
             "project_members", shown=PROJECT | {"membership_id": name_of("accounts_membership", "membership_id")}
         ),
+    ),
+    Table(
+        "accounts_domain",
+        "domains that an organization has claimed or proved to be its own",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it says whose people may join by themselves, and for whom an identity provider speaks",
+        of_organization=Part("domains"),
+    ),
+    Table(
+        "accounts_notice",
+        "what owners are mailed about, by public id",
+        Whose.ORGANIZATION,
+        Deleted(NOTICES, "created_at", HELD_BY_ORGANIZATION),
+        "long enough to see that the mail went out",
+        (Personal("subject_id", "a public id, which leads to nobody once they are erased"),),
+        of_organization=Part("notices"),
     ),
     Table(
         "accounts_auditevent",

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.services import audit_anchors, closing, idempotency, invitations, leaked_keys
+from accounts.services import audit_anchors, closing, domains, idempotency, invitations, leaked_keys, notices
 from portal.lib.tasks import PortalTask
 
 
@@ -35,3 +35,18 @@ def mail_unmailed_invitations(**_future: object) -> None:
 @shared_task(name="accounts.close_organizations", base=PortalTask, platform=True)
 def close_organizations(**_future: object) -> None:
     closing.close_due_organizations(now=timezone.now())
+
+
+@shared_task(name="accounts.check_domain", base=PortalTask)
+def check_domain(*, domain_id: int, **_future: object) -> None:
+    domains.check_domain(domain_id=domain_id, now=timezone.now())
+
+
+@shared_task(name="accounts.check_domains", base=PortalTask, platform=True)
+def check_domains(**_future: object) -> None:
+    domains.enqueue_due_checks(now=timezone.now())
+
+
+@shared_task(name="accounts.mail_notices", base=PortalTask, platform=True)
+def mail_notices(**_future: object) -> None:
+    notices.mail_notices(now=timezone.now())

@@ -3,7 +3,18 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api, webhooks
-from accounts.views import audit, closing, erasure, invitations, keys, members, organizations, project_members, sign_in
+from accounts.views import (
+    audit,
+    closing,
+    domains,
+    erasure,
+    invitations,
+    keys,
+    members,
+    organizations,
+    project_members,
+    sign_in,
+)
 
 app_name = "accounts"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -13,6 +24,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("organizations/", organizations.organization_list, name="organization-list"),
     path("o/<slug:organization>/settings/", organizations.organization_settings, name="organization-settings"),
     path("invitations/<str:token>/", invitations.invitation, name="invitation"),
+    path("join/<str:public_id>/", domains.join, name="domain-join"),
+    path("o/<slug:organization>/domains/", domains.domain_list, name="domain-list"),
+    path("o/<slug:organization>/domains/<str:public_id>/", domains.domain_detail, name="domain-detail"),
+    path("o/<slug:organization>/domains/<str:public_id>/verify/", domains.verify, name="domain-verify"),
+    path("o/<slug:organization>/domains/<str:public_id>/remove/", domains.remove, name="domain-remove"),
     path("o/<slug:organization>/members/", members.member_list, name="member-list"),
     path("o/<slug:organization>/members/invite/", invitations.invite, name="member-invite"),
     path("o/<slug:organization>/members/leave/", members.leave, name="member-leave"),

@@ -8,7 +8,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from accounts.models import ApiKey, Invitation, InvitationState, KeyLeak, Organization, Overlap, Role, User
+from accounts.models import (
+    ApiKey,
+    Domain,
+    DomainState,
+    Invitation,
+    InvitationState,
+    KeyLeak,
+    Organization,
+    Overlap,
+    Role,
+    User,
+)
 from accounts.models.invitation import LIFE
 from accounts.services.api_keys import revoke_key
 from accounts.services.key_rotation import rotate_key
@@ -20,6 +31,7 @@ from compute.services.launching import launch_instances
 from inference.models import Receipt
 from inference.selectors import PAGE_SIZE
 from tests.factories.accounts import (
+    make_domain,
     make_invitation,
     make_key,
     make_membership,
@@ -38,6 +50,7 @@ KEY_STATES = ["active", "expired", "revoked"]
 STATES: dict[str, list[str]] = {
     "key": KEY_STATES,
     "instance": [state.value for state in State],
+    "domain": [state.value for state in DomainState],
     "receipt": [status.value for status in Receipt.Status],
 }
 
@@ -79,6 +92,7 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
         "key": _keys(organization, now),
         "instance": _instances(organization, now),
         "receipt": _receipts(organization, now),
+        "domain": _domains(organization, now),
     }
     _usage(organization, now)
     return objects
@@ -143,6 +157,17 @@ def _instances(organization: Organization, now: datetime) -> dict[str, str]:
         )
         made[state.value] = instance.public_id
     return made
+
+
+def _domains(organization: Organization, now: datetime) -> dict[str, str]:
+    """One in each state, two of them with as long a name as there may be."""
+    longest = ".".join(["d" * 63, "e" * 63, "f" * 63])
+    pending = make_domain(organization, f"{longest}.pending.example", verified_at=None)
+    verified = make_domain(organization, "xn--bcher-kva.example", join_role=Role.DEVELOPER)
+    failing = make_domain(organization, f"{longest}.failing.example")
+    Domain.objects.filter(pk=failing.pk).update(failing_since=now - timedelta(days=1))
+    made = {DomainState.PENDING: pending, DomainState.VERIFIED: verified, DomainState.FAILING: failing}
+    return {state.value: domain.public_id for state, domain in made.items()}
 
 
 def _receipts(organization: Organization, now: datetime) -> dict[str, str]:

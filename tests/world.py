@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.db import connection
@@ -19,6 +20,7 @@ from accounts.services.api_keys import issue_key
 from catalog.models import InstanceType, ServedModel
 from portal.lib.key_format import KeyKind
 from tests.factories.accounts import (
+    make_domain,
     make_invitation,
     make_membership,
     make_organization,
@@ -64,12 +66,17 @@ def _invitation(organization: Organization) -> str:
     return make_invitation(organization, "invited@example.com", invited_by=by, now=NOW, project=project)[0].public_id
 
 
+def _domain(organization: Organization) -> str:
+    return make_domain(organization, f"{organization.slug}.example").public_id
+
+
 # Word -> makes the object in an organization that has one project, and returns what the URL calls it.
 OBJECTS: dict[str, Callable[[Organization], str]] = {
     "key": _api_key,
     "project": _project,
     "member": _member,
     "invitation": _invitation,
+    "domain": _domain,
     "instance": _instance,
     "ssh_key": _ssh_key,
     "receipt": _receipt,
@@ -86,8 +93,20 @@ def _invitation_token(user: User) -> str:
     return make_invitation(organization, user.email, invited_by=owner, now=NOW)[1]
 
 
+def _join_offer(user: User) -> str:
+    """A domain of which the person has a verified address, and whose people may join."""
+    organization = make_organization("Joinable", owner=make_user())
+    name = f"joinable-{organization.slug}.example"
+    EmailAddress.objects.create(user=user, email=f"me@{name}", verified=True, primary=False)
+    return make_domain(organization, name, join_role=Role.VIEWER).public_id
+
+
 # The same for what belongs to a person.
-PERSONAL_OBJECTS: dict[str, Callable[[User], str]] = {"passkey": _passkey, "invitation_token": _invitation_token}
+PERSONAL_OBJECTS: dict[str, Callable[[User], str]] = {
+    "passkey": _passkey,
+    "invitation_token": _invitation_token,
+    "join_offer": _join_offer,
+}
 
 
 def _served_model() -> str:

@@ -2,8 +2,10 @@
 
 from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
 from accounts.models.audit import AuditEvent, AuditOrigin
+from accounts.models.domain import Domain, DomainState
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.invitation import Invitation, InvitationState
+from accounts.models.notice import Notice
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
 from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
 from accounts.models.user import User
@@ -13,12 +15,15 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "AuditOrigin",
+    "Domain",
+    "DomainState",
     "Invitation",
     "InvitationState",
     "KeptAnswer",
     "KeyLeak",
     "KeyState",
     "Membership",
+    "Notice",
     "OperatorKey",
     "OperatorScope",
     "Organization",

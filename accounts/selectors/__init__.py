@@ -10,6 +10,15 @@ from accounts.selectors.audit import (
     link_batches,
     links,
 )
+from accounts.selectors.domains import (
+    DomainRow,
+    JoinOffer,
+    domain_rows,
+    join_offer,
+    join_offers,
+    organization_id_of_domain,
+    verified_domains_of,
+)
 from accounts.selectors.keys import KeyPage, KeyRow, KeyView, key_page, key_view, organization_id_of_key
 from accounts.selectors.members import (
     InvitationRow,
@@ -30,9 +39,11 @@ __all__ = [
     "AuditFilters",
     "AuditPage",
     "AuditRow",
+    "DomainRow",
     "Head",
     "InvitationRow",
     "InvitationView",
+    "JoinOffer",
     "KeyPage",
     "KeyRow",
     "KeyView",
@@ -40,12 +51,15 @@ __all__ = [
     "MemberRow",
     "ProjectPage",
     "audit_page",
+    "domain_rows",
     "grantable_roles",
     "heads",
     "invitation_rows",
     "invitation_view",
     "is_invited",
     "is_only_owner",
+    "join_offer",
+    "join_offers",
     "key_page",
     "key_view",
     "link_batches",
@@ -53,7 +67,9 @@ __all__ = [
     "member_page",
     "membership_in",
     "memberships_of",
+    "organization_id_of_domain",
     "organization_id_of_invitation",
     "organization_id_of_key",
     "project_page",
+    "verified_domains_of",
 ]

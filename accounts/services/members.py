@@ -43,8 +43,13 @@ def lock_organization(organization_id: int) -> Organization:
 
 def manager(by: Membership, refusal: type[DomainError]) -> Membership:
     """Return who asks as they are under the lock. Raises `refusal` if they may no longer manage members."""
+    return allowed(by, Permission.MANAGE_MEMBERS, refusal)
+
+
+def allowed(by: Membership, permission: Permission, refusal: type[DomainError]) -> Membership:
+    """Return who asks as they are under the lock. Raises `refusal` if they have lost the permission."""
     asker = _current(by)
-    if asker is None or not asker.may(Permission.MANAGE_MEMBERS):
+    if asker is None or not asker.may(permission):
         raise refusal(ROLE_LOST)
     return asker
 

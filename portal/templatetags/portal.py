@@ -94,6 +94,10 @@ LOOKS = {
     "expiring": Look("caution", "clock"),
     # Invitations
     "invited": Look("notice", "mail"),
+    # Verified domains
+    "pending": Look("notice", "clock"),
+    "verified": Look("good", "circle-check"),
+    "failing": Look("danger", "circle-alert"),
     # Requests
     "completed": Look("good", "circle-check"),
     "cut": Look("caution", "scissors"),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from accounts.models import (
+    Domain,
     Invitation,
     Membership,
     Organization,
@@ -83,3 +84,17 @@ def make_invitation(
         mail_count=1,
     )
     return invitation, token
+
+
+def make_domain(
+    organization: Organization, name: str, *, verified_at: datetime | None = THEN, join_role: Role | None = None
+) -> Domain:
+    """A domain that the organization has verified, or with None only claimed."""
+    return Domain.objects.create(
+        organization=organization,
+        name=name,
+        join_role=join_role or "",
+        created_at=THEN,
+        verified_at=verified_at,
+        checked_at=verified_at,
+    )

@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts.chain import Link, flaws
-from accounts.models import AuditEvent, KeyLeak, Organization, Overlap, Role, Scope, User
+from accounts.models import AuditEvent, KeyLeak, Notice, Organization, Overlap, Role, Scope, User
 from accounts.services import audit
 from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
@@ -32,6 +32,7 @@ from portal.lib.tenancy import _role, as_platform
 from portal.retention import TABLES
 from portal.selectors import exports
 from tests.factories.accounts import (
+    make_domain,
     make_invitation,
     make_membership,
     make_organization,
@@ -87,6 +88,10 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     )
     make_invitation(organization, f"guest-{user.pk}@example.com", invited_by=user, now=NOW)
     make_project_membership(organization.memberships.get(user=user), project)
+    domain = make_domain(organization, f"{word}-{organization.pk}.example".lower())
+    Notice.objects.create(
+        organization=organization, kind=Notice.Kind.DOMAIN_FAILING, subject_id=domain.public_id, created_at=NOW
+    )
     forget()
     return [issued.secret, rotated.secret, pair.private_key, bytes(issued.api_key.digest).hex()]
 
