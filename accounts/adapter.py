@@ -7,8 +7,6 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.adapter import DefaultMFAAdapter
-from cryptography.fernet import Fernet, MultiFernet
-from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -18,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import access
 from accounts.forms import chosen_kind
 from accounts.models import User
+from accounts.sealed import seal_factor, unseal_factor
 from accounts.selectors import join_offers
 from accounts.services.api_keys import issue_starter_key
 from accounts.services.organizations import create_first_organization
@@ -75,13 +74,10 @@ class SignInForm(LoginForm):  # type: ignore[misc]  # allauth carries no types
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth carries no types
-    """Seeds and recovery codes are stored encrypted; the first key writes, all keys read."""
+    """Seeds and recovery codes are stored sealed."""
 
     def encrypt(self, text: str) -> str:
-        return self._cipher().encrypt(text.encode()).decode()
+        return seal_factor(text)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return self._cipher().decrypt(encrypted_text.encode()).decode()
-
-    def _cipher(self) -> MultiFernet:
-        return MultiFernet([Fernet(key) for key in settings.MFA_ENCRYPTION_KEYS])
+        return unseal_factor(encrypted_text)

@@ -13,13 +13,19 @@ DATABASE = "headroom"
 
 def secrets_environment() -> dict[str, str]:
     """Return the secrets that production takes from its operator."""
-    fernet = base64.urlsafe_b64encode(hashlib.sha256(secret_named("mfa").encode()).digest()).decode()
     return {
         "SECRET_KEY": secret_named("django"),
         "API_KEY_PEPPER": secret_named("pepper"),
-        "MFA_ENCRYPTION_KEYS": fernet,
+        "KEY_ENCRYPTION_KEYS": _as_key("sealing"),
+        # What a checkout stored before there were the others.
+        "MFA_ENCRYPTION_KEYS": _as_key("mfa"),
         "MODEL_UPSTREAM_KEY": secret_named("demo-upstream"),
     }
+
+
+def _as_key(name: str) -> str:
+    """Return 32 bytes in base64, made of this checkout's random secret of that name."""
+    return base64.urlsafe_b64encode(hashlib.sha256(secret_named(name).encode()).digest()).decode()
 
 
 def development_environment(postgres: Postgres, valkey: Valkey, *, url: str, upstream_url: str) -> dict[str, str]:

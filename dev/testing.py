@@ -28,7 +28,8 @@ def placeholders() -> dict[str, str]:
         "DEVELOPMENT": "true",
         "REDIS_URL": "redis://127.0.0.1:1/0",
         "API_KEY_PEPPER": "another placeholder",
-        "MFA_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "KEY_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "MFA_ENCRYPTION_KEYS": "",
         **secrets,
         **dict.fromkeys(ROLES.values(), address),
     }

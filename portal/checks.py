@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from portal.lib.sealing import UnreadableKeys, check_keys
 from portal.lib.signatures import UnreadableKey, read_public_keys
 
 
@@ -13,8 +14,10 @@ def portal_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if settings.SECRET_KEY == settings.API_KEY_PEPPER:
         found.append(Error("SECRET_KEY and API_KEY_PEPPER are the same: one leak would open both.", id="portal.E001"))
-    if not settings.MFA_ENCRYPTION_KEYS:
-        found.append(Error("MFA_ENCRYPTION_KEYS is empty: second factors would be stored readable.", id="portal.E002"))
+    try:
+        check_keys(settings.KEY_ENCRYPTION_KEYS)
+    except UnreadableKeys as error:
+        found.append(Error(f"KEY_ENCRYPTION_KEYS: {error}. No secret can be stored or read.", id="portal.E002"))
     if not settings.DEVELOPMENT and settings.PORTAL_URL.startswith("http://"):
         found.append(Error("PORTAL_URL must be https:// outside development.", id="portal.E003"))
     try:

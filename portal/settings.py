@@ -28,6 +28,8 @@ SECURITY_CONTACT = env.text("SECURITY_CONTACT", f"mailto:security@{urlsplit(PORT
 KEY_BRAND = env.text("KEY_BRAND", "hr")
 # HMAC key for API-key digests: changing it invalidates every key.
 API_KEY_PEPPER = env.secret("API_KEY_PEPPER")
+# Keys that wrap the keys of stored secrets, newest first, 32 random bytes each in base64: docs/how-to/rotate-keys.md.
+KEY_ENCRYPTION_KEYS = env.names("KEY_ENCRYPTION_KEYS")
 # Whose reports of leaked keys are believed: secret scanners, as id:public key (Ed25519 or P-256, DER in base64).
 LEAK_REPORT_PUBLIC_KEYS = env.names("LEAK_REPORT_PUBLIC_KEYS")
 # Where the daily digests of audit logs are kept; in production a place that cannot be rewritten.
@@ -161,7 +163,7 @@ MFA_TOTP_ISSUER = PORTAL_BRAND
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_PASSKEY_SIGNUP_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
-# Fernet keys for stored second factors, newest first: rotate by putting a new one in front.
+# Fernet keys of second factors stored before KEY_ENCRYPTION_KEYS; none once `rotate_secrets` has been through.
 MFA_ENCRYPTION_KEYS = env.names("MFA_ENCRYPTION_KEYS")
 
 # Who is asked for the records by which domains are verified, as address or address:port; the machine's own otherwise.

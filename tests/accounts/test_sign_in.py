@@ -9,6 +9,7 @@ import time_machine
 from allauth.account.models import EmailAddress
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
+from cryptography.fernet import Fernet
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
@@ -186,10 +187,17 @@ def test_second_factors_are_stored_encrypted():
 def test_old_keys_of_second_factors_still_read(settings: Any):
     stored = get_adapter().encrypt("seed")
 
-    settings.MFA_ENCRYPTION_KEYS = ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", *settings.MFA_ENCRYPTION_KEYS]
+    settings.KEY_ENCRYPTION_KEYS = ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", *settings.KEY_ENCRYPTION_KEYS]
 
     assert get_adapter().decrypt(stored) == "seed"
     assert get_adapter().encrypt("seed") != stored
+
+
+def test_second_factors_from_before_envelope_encryption_still_read(settings: Any):
+    former = Fernet.generate_key()
+    settings.MFA_ENCRYPTION_KEYS = [former.decode()]
+
+    assert get_adapter().decrypt(Fernet(former).encrypt(b"seed").decode()) == "seed"
 
 
 # --- Proofs that grow old ------------------------------------------------------------------------
