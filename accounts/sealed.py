@@ -34,7 +34,8 @@ def _from_before(text: str) -> str:
 
 
 # Columns of our own tables.
-COLUMNS: tuple[SealedColumn, ...] = ()
+SSO_CLIENT_SECRET = SealedColumn("accounts_ssoconnection", "client_secret")
+COLUMNS: tuple[SealedColumn, ...] = (SSO_CLIENT_SECRET,)
 # Columns of libraries.
 JSON: tuple[SealedJson, ...] = (
     SealedJson(

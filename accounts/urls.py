@@ -14,6 +14,8 @@ from accounts.views import (
     organizations,
     project_members,
     sign_in,
+    sso,
+    sso_settings,
 )
 
 app_name = "accounts"
@@ -29,6 +31,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/domains/<str:public_id>/", domains.domain_detail, name="domain-detail"),
     path("o/<slug:organization>/domains/<str:public_id>/verify/", domains.verify, name="domain-verify"),
     path("o/<slug:organization>/domains/<str:public_id>/remove/", domains.remove, name="domain-remove"),
+    path("sso/", sso.entry, name="sso-entry"),
+    path("sso/<slug:slug>/", sso.organization, name="sso-organization"),
+    path("sso/<slug:slug>/callback/", sso.callback, name="sso-callback"),
+    path("sso/<slug:slug>/break-glass/", sso.enter_without, name="sso-break-glass"),
+    path("o/<slug:organization>/single-sign-on/", sso_settings.settings_page, name="sso-settings"),
+    path("o/<slug:organization>/single-sign-on/remove/", sso_settings.remove, name="sso-remove"),
+    path("o/<slug:organization>/single-sign-on/require/", sso_settings.require, name="sso-require"),
+    path("o/<slug:organization>/single-sign-on/make-optional/", sso_settings.make_optional, name="sso-make-optional"),
+    path(
+        "o/<slug:organization>/single-sign-on/owners/<str:public_id>/", sso_settings.set_break_glass, name="sso-owner"
+    ),
     path("o/<slug:organization>/members/", members.member_list, name="member-list"),
     path("o/<slug:organization>/members/invite/", invitations.invite, name="member-invite"),
     path("o/<slug:organization>/members/leave/", members.leave, name="member-leave"),

@@ -15,6 +15,7 @@ from accounts.models import (
     Invitation,
     InvitationState,
     KeyLeak,
+    Membership,
     Organization,
     Overlap,
     Role,
@@ -37,6 +38,8 @@ from tests.factories.accounts import (
     make_membership,
     make_organization,
     make_project,
+    make_sso_connection,
+    make_sso_identity,
     make_user,
 )
 from tests.factories.billing import make_record
@@ -94,8 +97,17 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
         "receipt": _receipts(organization, now),
         "domain": _domains(organization, now),
     }
+    _sign_on(organization)
     _usage(organization, now)
     return objects
+
+
+def _sign_on(organization: Organization) -> None:
+    """A provider that somebody has come through, and an owner who may enter without it: it can be required."""
+    connection = make_sso_connection(organization, f"https://{'login.' * 30}example/{LONG_NAME * 4}")
+    owner = organization.memberships.filter(role=Role.OWNER).order_by("-pk")[0]
+    make_sso_identity(connection, owner)
+    Membership.objects.filter(pk=owner.pk).update(is_break_glass=True)
 
 
 def _invitations(organization: Organization, now: datetime) -> None:

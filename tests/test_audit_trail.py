@@ -53,6 +53,8 @@ TYPED_THERE: dict[str, Any] = {
 # Pages that take POST and leave no entry, and why.
 WITHOUT_ENTRY: dict[str, str] = {
     "accounts:domain-verify": "asks name servers, and here are none: what they answer is proved in test_domains.py",
+    "accounts:sso-settings": "asks an identity provider, and here is none: test_sso.py has one",
+    "accounts:sso-make-optional": "is pressed where single sign-on is not required",
     "accounts:organization-keep": "is pressed for an organization that nobody is deleting",
     "quickstart-run": "asks a model: the receipt says what came of it",
 }

@@ -98,6 +98,7 @@ def test_no_other_policy_lets_the_app_write():
         ("accounts_membership", "accounts_membership_of_user"),
         ("accounts_organization", "accounts_organization_lookup"),
         ("accounts_organization", "accounts_organization_of_user"),
+        ("accounts_ssoconnection", "accounts_ssoconnection_lookup"),
         ("accounts_retiredsecret", "accounts_retiredsecret_lookup"),
     }
 

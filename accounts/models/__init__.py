@@ -8,6 +8,7 @@ from accounts.models.invitation import Invitation, InvitationState
 from accounts.models.notice import Notice
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
 from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
+from accounts.models.sso import SsoConnection, SsoIdentity
 from accounts.models.user import User
 
 __all__ = [
@@ -35,5 +36,7 @@ __all__ = [
     "RetiredSecret",
     "Role",
     "Scope",
+    "SsoConnection",
+    "SsoIdentity",
     "User",
 ]

@@ -29,11 +29,20 @@ from accounts.selectors.members import (
     invitation_rows,
     invitation_view,
     is_invited,
+    is_only_break_glass,
     is_only_owner,
     member_page,
     organization_id_of_invitation,
 )
 from accounts.selectors.organizations import ProjectPage, membership_in, memberships_of, project_page
+from accounts.selectors.sso import (
+    OwnerRow,
+    connection_in,
+    must_come_through,
+    owner_rows,
+    sso_connection_of,
+    sso_slug_of_address,
+)
 
 __all__ = [
     "AuditFilters",
@@ -49,14 +58,17 @@ __all__ = [
     "KeyView",
     "MemberPage",
     "MemberRow",
+    "OwnerRow",
     "ProjectPage",
     "audit_page",
+    "connection_in",
     "domain_rows",
     "grantable_roles",
     "heads",
     "invitation_rows",
     "invitation_view",
     "is_invited",
+    "is_only_break_glass",
     "is_only_owner",
     "join_offer",
     "join_offers",
@@ -67,9 +79,13 @@ __all__ = [
     "member_page",
     "membership_in",
     "memberships_of",
+    "must_come_through",
     "organization_id_of_domain",
     "organization_id_of_invitation",
     "organization_id_of_key",
+    "owner_rows",
     "project_page",
+    "sso_connection_of",
+    "sso_slug_of_address",
     "verified_domains_of",
 ]

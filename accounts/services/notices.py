@@ -47,11 +47,11 @@ def _mail(notice_id: int, now: datetime) -> int:
     notice = notices.filter(pk=notice_id, mailed_at=None).first()
     if notice is None:
         return 0
-    page = "accounts:member-list" if notice.kind in ABOUT_MEMBERS else "accounts:domain-list"
+    page = reverse(PAGES[Notice.Kind(notice.kind)], args=[notice.organization.slug])
     context = {
         "notice": notice,
         "organization": notice.organization.name,
-        "address": urljoin(settings.PORTAL_URL, reverse(page, args=[notice.organization.slug])),
+        "address": urljoin(settings.PORTAL_URL, page),
         "brand": settings.PORTAL_BRAND,
         "member": _member(notice),
         "domain": Domain.objects.owned_by(notice.organization).filter(public_id=notice.subject_id).first(),
@@ -65,7 +65,15 @@ def _mail(notice_id: int, now: datetime) -> int:
     return 1
 
 
-ABOUT_MEMBERS = {Notice.Kind.MEMBER_JOINED, Notice.Kind.BREAK_GLASS}
+# What the mail leads to.
+PAGES = {
+    Notice.Kind.DOMAIN_FAILING: "accounts:domain-list",
+    Notice.Kind.DOMAIN_LOST: "accounts:domain-list",
+    Notice.Kind.MEMBER_JOINED: "accounts:member-list",
+    Notice.Kind.SSO_REQUIRED: "accounts:sso-settings",
+    Notice.Kind.SSO_OPTIONAL: "accounts:sso-settings",
+    Notice.Kind.BREAK_GLASS: "accounts:audit-log",
+}
 
 
 def _member(notice: Notice) -> Membership | None:

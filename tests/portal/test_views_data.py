@@ -37,6 +37,8 @@ from tests.factories.accounts import (
     make_membership,
     make_organization,
     make_project_membership,
+    make_sso_connection,
+    make_sso_identity,
     make_user,
 )
 from tests.factories.billing import make_record, make_reservation
@@ -88,6 +90,10 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     )
     make_invitation(organization, f"guest-{user.pk}@example.com", invited_by=user, now=NOW)
     make_project_membership(organization.memberships.get(user=user), project)
+    member = organization.memberships.get(user=user)
+    make_sso_identity(
+        organization.sso_connections.first() or make_sso_connection(organization), member, subject=f"subject-{user.pk}"
+    )
     domain = make_domain(organization, f"{word}-{organization.pk}.example".lower())
     Notice.objects.create(
         organization=organization, kind=Notice.Kind.DOMAIN_FAILING, subject_id=domain.public_id, created_at=NOW
