@@ -19,7 +19,7 @@ from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import resolve_url
+from django.shortcuts import render, resolve_url
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 from rest_framework import exceptions
@@ -27,7 +27,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts import selectors
-from accounts.models import ApiKey, Membership, Organization, Permission, Scope, User
+from accounts.models import ApiKey, Membership, Organization, Permission, Scope, SsoConnection, User
 from accounts.services.api_keys import IssuedKey, KeyUse, touch_key
 from accounts.services.audit import person
 from accounts.services.idempotency import Answer, claim_answer, give_claim_back, keep_answer
@@ -61,7 +61,8 @@ def organization_required[**P](permission: Permission) -> Callable[[View[P]], Ca
     """Enter the organization that the URL's `organization` slug names. The outermost decorator of a view.
 
     404 for people outside it, for every method, so that it does not leak that it exists; 403 for members
-    whose role lacks `permission`; visitors are sent to sign in.
+    whose role lacks `permission` and for those who must come through single sign-on and did not; visitors are sent
+    to sign in.
     """
 
     def decorate(view: View[P]) -> Callable[..., HttpResponse]:
@@ -82,6 +83,8 @@ def organization_required[**P](permission: Permission) -> Callable[[View[P]], Ca
             entered.membership = membership
             entered.memberships = memberships
             remember_actor(person(request.user))
+            if (connection := barred_by(request, membership, time.time())) is not None:
+                return _ask_for_single_sign_on(request, membership, connection)
             if not membership.may(permission):
                 raise PermissionDenied
             return view(entered, *args, **kwargs)
@@ -106,6 +109,59 @@ def is_sign_in_recent(request: HttpRequest, seconds: float) -> bool:
     proofs.append(request.session.get(SIGNED_IN_AT, 0))
     age: float = seconds - max(proofs)
     return age < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+
+
+SSO_PROOFS = "sso_proofs"
+GLASS_BROKEN = "glass_broken"
+# Whom an identity provider no longer knows is out within a day.
+SSO_SECONDS = 24 * 3600
+GLASS_SECONDS = 4 * 3600
+
+
+def remember_single_sign_on(request: HttpRequest, membership: Membership, connection: SsoConnection, at: float) -> None:
+    """Note in the session that the member came through a connection. at: seconds since the epoch."""
+    proofs = _proofs(request, membership.user_id) | {connection.public_id: at}
+    request.session[SSO_PROOFS] = {"user": membership.user_id, "through": proofs}
+
+
+def remember_broken_glass(request: HttpRequest, membership: Membership, at: float) -> None:
+    """Note in the session that a break-glass owner entered without single sign-on, which was written down."""
+    request.session[GLASS_BROKEN] = {**request.session.get(GLASS_BROKEN, {}), membership.public_id: at}
+
+
+def barred_by(request: HttpRequest, membership: Membership, seconds: float) -> SsoConnection | None:
+    """Return the connection that the member has to come through and in this session did not, or None.
+
+    The organization has been entered. seconds: now, since the epoch. Asks the database only where single sign-on is
+    required.
+    """
+    connection = selectors.must_come_through(membership)
+    if connection is None:
+        return None
+    through = _proofs(request, membership.user_id).get(connection.public_id, 0)
+    broken = request.session.get(GLASS_BROKEN, {}).get(membership.public_id, 0) if membership.is_break_glass else 0
+    if seconds - through < SSO_SECONDS or seconds - broken < GLASS_SECONDS:
+        return None
+    return connection
+
+
+def _proofs(request: HttpRequest, user_id: int) -> dict[str, float]:
+    kept = request.session.get(SSO_PROOFS, {})
+    proofs: dict[str, float] = kept.get("through", {}) if kept.get("user") == user_id else {}
+    return proofs
+
+
+def _ask_for_single_sign_on(request: HttpRequest, membership: Membership, connection: SsoConnection) -> HttpResponse:
+    slug = membership.organization.slug
+    if request.headers.get("HX-Request") == "true" and request.headers.get("HX-Boosted") != "true":
+        return HttpResponse(status=401, headers={"HX-Redirect": resolve_url("accounts:sso-organization", slug)})
+    context = {
+        "organization": membership.organization,
+        "issuer": urlsplit(connection.issuer).netloc,
+        "next": request.get_full_path() if request.method == "GET" else "",
+        "may_break_glass": membership.is_break_glass,
+    }
+    return render(request, "accounts/sso_required.html", context, status=HTTPStatus.FORBIDDEN)
 
 
 def keep_starter_key(request: HttpRequest, issued: IssuedKey) -> None:

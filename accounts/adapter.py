@@ -7,6 +7,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.adapter import DefaultMFAAdapter
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -16,8 +17,10 @@ from accounts import access
 from accounts.forms import chosen_kind
 from accounts.models import User
 from accounts.sealed import seal_factor, unseal_factor
+from accounts.selectors import join_offers
 from accounts.services.api_keys import issue_starter_key
 from accounts.services.organizations import create_first_organization
+from portal.lib.tenancy import set_user
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth carries no types
@@ -26,8 +29,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
         access.remember_sign_in(request, time.time())
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
-        # Who was invited comes to join; an organization of their own can still be made later.
-        if kwargs.get("signup") and not access.is_invitation(kwargs.get("redirect_url")):
+        # Who was invited comes to join, and so does who has colleagues here; an organization of their own can still be
+        # made later.
+        if kwargs.get("signup") and not access.is_invitation(kwargs.get("redirect_url")) and not _has_colleagues(user):
             now = timezone.now()
             organization = create_first_organization(owner=user, kind=chosen_kind(request), now=now)
             if organization is not None:
@@ -52,6 +56,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
         ):
             raise ReauthenticationRequired
         return bool(super().is_reauthentication_required(app=app, **kwargs))
+
+
+def _has_colleagues(user: User) -> bool:
+    with transaction.atomic():
+        set_user(user.pk)
+        return bool(join_offers(user))
 
 
 class SignInForm(LoginForm):  # type: ignore[misc]  # allauth carries no types

@@ -30,6 +30,7 @@ ORIGINS = Age(days=400)
 FORMER_SECRETS = Age(days=400)
 INVITATIONS = Age(days=90)
 STAFF_LOG = Age(days=400)
+NOTICES = Age(days=90)
 
 TABLES = (
     Table(
@@ -178,6 +179,46 @@ TABLES = (
         of_organization=Part(
             "project_members", shown=PROJECT | {"membership_id": name_of("accounts_membership", "membership_id")}
         ),
+    ),
+    Table(
+        "accounts_domain",
+        "domains that an organization has claimed or proved to be its own",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it says whose people may join by themselves, and for whom an identity provider speaks",
+        of_organization=Part("domains"),
+    ),
+    Table(
+        "accounts_ssoconnection",
+        "identity providers of organizations; the client secret is sealed",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "its people sign in through it",
+        of_organization=Part("single_sign_on", hidden=("client_secret",)),
+    ),
+    Table(
+        "accounts_ssoidentity",
+        "by which name an identity provider knows a member",
+        Whose.ORGANIZATION,
+        Kept("the person is a member"),
+        "it is what lets them in",
+        (Personal("subject"),),
+        of_organization=Part("single_sign_on_identities", hidden=("connection_id",), shown=MEMBERSHIP),
+        of_person=Part(
+            "single_sign_on_identities",
+            "t.membership_id IN (SELECT m.id FROM accounts_membership AS m WHERE m.user_id = %(user)s)",
+            hidden=("connection_id",),
+            shown=MEMBERSHIP,
+        ),
+    ),
+    Table(
+        "accounts_notice",
+        "what owners are mailed about, by public id",
+        Whose.ORGANIZATION,
+        Deleted(NOTICES, "created_at", HELD_BY_ORGANIZATION),
+        "long enough to see that the mail went out",
+        (Personal("subject_id", "a public id, which leads to nobody once they are erased"),),
+        of_organization=Part("notices"),
     ),
     Table(
         "accounts_auditevent",

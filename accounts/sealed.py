@@ -36,7 +36,8 @@ def _from_before(text: str) -> str:
 # Columns of our own tables.
 AUDIT_SECRET = SealedColumn("accounts_auditendpoint", "secret")
 AUDIT_FORMER_SECRET = SealedColumn("accounts_auditendpoint", "former_secret")
-COLUMNS = (AUDIT_SECRET, AUDIT_FORMER_SECRET)
+SSO_CLIENT_SECRET = SealedColumn("accounts_ssoconnection", "client_secret")
+COLUMNS = (AUDIT_SECRET, AUDIT_FORMER_SECRET, SSO_CLIENT_SECRET)
 # Columns of libraries.
 JSON: tuple[SealedJson, ...] = (
     SealedJson(

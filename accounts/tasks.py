@@ -3,7 +3,16 @@
 from celery import shared_task
 from django.utils import timezone
 
-from accounts.services import audit_anchors, audit_delivery, closing, idempotency, invitations, leaked_keys
+from accounts.services import (
+    audit_anchors,
+    audit_delivery,
+    closing,
+    domains,
+    idempotency,
+    invitations,
+    leaked_keys,
+    notices,
+)
 from portal.lib.jobs import enqueue
 from portal.lib.tasks import PortalTask
 
@@ -57,3 +66,18 @@ def deliver_audit_logs(**_future: object) -> None:
 @shared_task(name="accounts.tell_of_paused_endpoints", base=PortalTask, platform=True)
 def tell_of_paused_endpoints(**_future: object) -> None:
     audit_delivery.tell_of_paused_endpoints(now=timezone.now())
+
+
+@shared_task(name="accounts.check_domain", base=PortalTask)
+def check_domain(*, domain_id: int, **_future: object) -> None:
+    domains.check_domain(domain_id=domain_id, now=timezone.now())
+
+
+@shared_task(name="accounts.check_domains", base=PortalTask, platform=True)
+def check_domains(**_future: object) -> None:
+    domains.enqueue_due_checks(now=timezone.now())
+
+
+@shared_task(name="accounts.mail_notices", base=PortalTask, platform=True)
+def mail_notices(**_future: object) -> None:
+    notices.mail_notices(now=timezone.now())

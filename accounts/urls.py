@@ -7,6 +7,7 @@ from accounts.views import (
     audit,
     audit_endpoints,
     closing,
+    domains,
     erasure,
     invitations,
     keys,
@@ -14,6 +15,8 @@ from accounts.views import (
     organizations,
     project_members,
     sign_in,
+    sso,
+    sso_settings,
 )
 
 app_name = "accounts"
@@ -24,6 +27,22 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("organizations/", organizations.organization_list, name="organization-list"),
     path("o/<slug:organization>/settings/", organizations.organization_settings, name="organization-settings"),
     path("invitations/<str:token>/", invitations.invitation, name="invitation"),
+    path("join/<str:public_id>/", domains.join, name="domain-join"),
+    path("o/<slug:organization>/domains/", domains.domain_list, name="domain-list"),
+    path("o/<slug:organization>/domains/<str:public_id>/", domains.domain_detail, name="domain-detail"),
+    path("o/<slug:organization>/domains/<str:public_id>/verify/", domains.verify, name="domain-verify"),
+    path("o/<slug:organization>/domains/<str:public_id>/remove/", domains.remove, name="domain-remove"),
+    path("sso/", sso.entry, name="sso-entry"),
+    path("sso/<slug:slug>/", sso.organization, name="sso-organization"),
+    path("sso/<slug:slug>/callback/", sso.callback, name="sso-callback"),
+    path("sso/<slug:slug>/break-glass/", sso.enter_without, name="sso-break-glass"),
+    path("o/<slug:organization>/single-sign-on/", sso_settings.settings_page, name="sso-settings"),
+    path("o/<slug:organization>/single-sign-on/remove/", sso_settings.remove, name="sso-remove"),
+    path("o/<slug:organization>/single-sign-on/require/", sso_settings.require, name="sso-require"),
+    path("o/<slug:organization>/single-sign-on/make-optional/", sso_settings.make_optional, name="sso-make-optional"),
+    path(
+        "o/<slug:organization>/single-sign-on/owners/<str:public_id>/", sso_settings.set_break_glass, name="sso-owner"
+    ),
     path("o/<slug:organization>/members/", members.member_list, name="member-list"),
     path("o/<slug:organization>/members/invite/", invitations.invite, name="member-invite"),
     path("o/<slug:organization>/members/leave/", members.leave, name="member-leave"),

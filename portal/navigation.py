@@ -72,6 +72,8 @@ ORGANIZATION = (
         (
             Entry(_("Members"), "users-round", "accounts:member-list"),
             Entry(_("Projects"), "folder-kanban", "accounts:project-list"),
+            Entry(_("Domains"), "globe", "accounts:domain-list", Permission.MANAGE_ORGANIZATION),
+            Entry(_("Single sign-on"), "log-in", "accounts:sso-settings", Permission.MANAGE_SIGN_ON),
             Entry(_("Audit log"), "scroll-text", "accounts:audit-log", Permission.VIEW_AUDIT_LOG),
             Entry(_("Settings"), "settings-2", "accounts:organization-settings", Permission.MANAGE_ORGANIZATION),
             Entry(_("Data"), "database", "organization-data", Permission.OWN),

@@ -22,6 +22,10 @@ SCHEDULE: dict[str, Entry] = {
     "tell-of-leaks": {"task": "accounts.tell_of_leaks", "schedule": timedelta(minutes=5)},
     # A colleague waits for the mail, and its job may have been lost: asked for a minute ago and not sent is too long.
     "mail-unmailed-invitations": {"task": "accounts.mail_unmailed_invitations", "schedule": timedelta(minutes=1)},
+    # Each domain once a day, an hour late at the most; hourly while its name servers are silent.
+    "check-domains": {"task": "accounts.check_domains", "schedule": timedelta(hours=1)},
+    # Owners read within five minutes what concerns their organization when the hint was lost or the mail server away.
+    "mail-notices": {"task": "accounts.mail_notices", "schedule": timedelta(minutes=5)},
     # What docs/retention.md promises to be gone is gone a day later.
     "delete-past": {"task": "portal.delete_past", "schedule": timedelta(days=1)},
     # A gateway lease lives 10 s and a killed process may withhold it for 60 s at most.

@@ -166,6 +166,9 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
 # Fernet keys of second factors stored before KEY_ENCRYPTION_KEYS; none once `rotate_secrets` has been through.
 MFA_ENCRYPTION_KEYS = env.names("MFA_ENCRYPTION_KEYS")
 
+# Who is asked for the records by which domains are verified, as address or address:port; the machine's own otherwise.
+DNS_RESOLVERS = env.names("DNS_RESOLVERS")
+
 # --- Browser --------------------------------------------------------------------------------------
 
 SECURE_CSP: dict[str, list[str]] = {

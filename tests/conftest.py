@@ -8,10 +8,12 @@ import pytest
 import redis
 from django.core.cache import cache
 from django.db import connections
+from django.test import override_settings
 
 import dev.testing
 from dev.services import Postgres, Valkey
 from tests.browser import browser, chromium  # noqa: F401  # fixtures
+from tests.doubles.nameserver import running_nameserver
 from tests.own_database import OwnDatabase
 from tests.plugin import SERVICES
 from tests.support import undone
@@ -36,6 +38,13 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> It
     yield
     with django_db_blocker.unblock():
         connections.close_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_nameserver(django_test_environment: None) -> Iterator[None]:
+    """A name server that knows no name: no test asks those of the machine. One with records starts its own."""
+    with running_nameserver() as server, override_settings(DNS_RESOLVERS=[server.address]):
+        yield
 
 
 @pytest.fixture(autouse=True)

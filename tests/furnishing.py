@@ -11,10 +11,13 @@ from decimal import Decimal
 from accounts.models import (
     ApiKey,
     AuditEndpoint,
+    Domain,
+    DomainState,
     EndpointState,
     Invitation,
     InvitationState,
     KeyLeak,
+    Membership,
     Organization,
     Overlap,
     Role,
@@ -33,11 +36,14 @@ from inference.models import Receipt
 from inference.selectors import PAGE_SIZE
 from tests.factories.accounts import (
     make_audit_endpoint,
+    make_domain,
     make_invitation,
     make_key,
     make_membership,
     make_organization,
     make_project,
+    make_sso_connection,
+    make_sso_identity,
     make_user,
 )
 from tests.factories.billing import make_record
@@ -52,6 +58,7 @@ STATES: dict[str, list[str]] = {
     "key": KEY_STATES,
     "audit_endpoint": [*(state.value for state in EndpointState), "paused_by_portal"],
     "instance": [state.value for state in State],
+    "domain": [state.value for state in DomainState],
     "receipt": [status.value for status in Receipt.Status],
 }
 
@@ -94,9 +101,19 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
         "audit_endpoint": _audit_endpoints(organization, now),
         "instance": _instances(organization, now),
         "receipt": _receipts(organization, now),
+        "domain": _domains(organization, now),
     }
+    _sign_on(organization)
     _usage(organization, now)
     return objects
+
+
+def _sign_on(organization: Organization) -> None:
+    """A provider that somebody has come through, and an owner who may enter without it: it can be required."""
+    connection = make_sso_connection(organization, f"https://{'login.' * 30}example/{LONG_NAME * 4}")
+    owner = organization.memberships.filter(role=Role.OWNER).order_by("-pk")[0]
+    make_sso_identity(connection, owner)
+    Membership.objects.filter(pk=owner.pk).update(is_break_glass=True)
 
 
 def _invitations(organization: Organization, now: datetime) -> None:
@@ -177,6 +194,17 @@ def _instances(organization: Organization, now: datetime) -> dict[str, str]:
         )
         made[state.value] = instance.public_id
     return made
+
+
+def _domains(organization: Organization, now: datetime) -> dict[str, str]:
+    """One in each state, two of them with as long a name as there may be."""
+    longest = ".".join(["d" * 63, "e" * 63, "f" * 63])
+    pending = make_domain(organization, f"{longest}.pending.example", verified_at=None)
+    verified = make_domain(organization, "xn--bcher-kva.example", join_role=Role.DEVELOPER)
+    failing = make_domain(organization, f"{longest}.failing.example")
+    Domain.objects.filter(pk=failing.pk).update(failing_since=now - timedelta(days=1))
+    made = {DomainState.PENDING: pending, DomainState.VERIFIED: verified, DomainState.FAILING: failing}
+    return {state.value: domain.public_id for state, domain in made.items()}
 
 
 def _receipts(organization: Organization, now: datetime) -> dict[str, str]:

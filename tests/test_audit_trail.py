@@ -46,9 +46,16 @@ TYPED |= {"url": "https://log.example.com/audit", "overlap": "3600"}
 TYPED |= {"email": "newcomer@example.com", "role": "viewer"}
 KEYS = ("new_public_key", "public_key")
 # And on one page only.
-TYPED_THERE: dict[str, Any] = {"accounts:organization-delete": lambda world: {"name": world.ours.name}}
+TYPED_THERE: dict[str, Any] = {
+    "accounts:organization-delete": lambda world: {"name": world.ours.name},
+    "accounts:domain-list": lambda world: {"name": "night-shift.example"},
+    "accounts:domain-detail": lambda world: {"join_role": "viewer"},
+}
 # Pages that take POST and leave no entry, and why.
 WITHOUT_ENTRY: dict[str, str] = {
+    "accounts:domain-verify": "asks name servers, and here are none: what they answer is proved in test_domains.py",
+    "accounts:sso-settings": "asks an identity provider, and here is none: test_sso.py has one",
+    "accounts:sso-make-optional": "is pressed where single sign-on is not required",
     "accounts:organization-keep": "is pressed for an organization that nobody is deleting",
     "quickstart-run": "asks a model: the receipt says what came of it",
 }

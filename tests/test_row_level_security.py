@@ -92,11 +92,13 @@ def test_no_other_policy_lets_the_app_write():
     assert all(command == "r" for _, _, command in others), others
     assert {(table, name) for table, name, _ in others} == {
         ("accounts_apikey", "accounts_apikey_lookup"),
+        ("accounts_domain", "accounts_domain_lookup"),
         ("accounts_invitation", "accounts_invitation_lookup"),
         ("accounts_invitation", "accounts_invitation_of_user"),
         ("accounts_membership", "accounts_membership_of_user"),
         ("accounts_organization", "accounts_organization_lookup"),
         ("accounts_organization", "accounts_organization_of_user"),
+        ("accounts_ssoconnection", "accounts_ssoconnection_lookup"),
         ("accounts_retiredsecret", "accounts_retiredsecret_lookup"),
     }
 

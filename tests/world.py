@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.db import connection
@@ -19,11 +20,14 @@ from accounts.services.api_keys import issue_key
 from catalog.models import InstanceType, ServedModel
 from portal.lib.key_format import KeyKind
 from tests.factories.accounts import (
+    lock_behind_sso,
     make_audit_endpoint,
+    make_domain,
     make_invitation,
     make_membership,
     make_organization,
     make_project_membership,
+    make_sso_connection,
     make_user,
 )
 from tests.factories.compute import make_instance, make_ssh_key
@@ -69,6 +73,14 @@ def _audit_endpoint(organization: Organization) -> str:
     return make_audit_endpoint(organization).public_id
 
 
+def _owner(organization: Organization) -> str:
+    return make_membership(organization).public_id
+
+
+def _domain(organization: Organization) -> str:
+    return make_domain(organization, f"{organization.slug}.example").public_id
+
+
 # Word -> makes the object in an organization that has one project, and returns what the URL calls it.
 OBJECTS: dict[str, Callable[[Organization], str]] = {
     "key": _api_key,
@@ -76,6 +88,8 @@ OBJECTS: dict[str, Callable[[Organization], str]] = {
     "member": _member,
     "invitation": _invitation,
     "audit_endpoint": _audit_endpoint,
+    "domain": _domain,
+    "owner": _owner,
     "instance": _instance,
     "ssh_key": _ssh_key,
     "receipt": _receipt,
@@ -92,8 +106,28 @@ def _invitation_token(user: User) -> str:
     return make_invitation(organization, user.email, invited_by=owner, now=NOW)[1]
 
 
+def _locked_slug(user: User) -> str:
+    """An organization that the person may enter without the single sign-on that it requires."""
+    owner = make_membership(make_organization("Locked"), user)
+    lock_behind_sso(owner)
+    return owner.organization.slug
+
+
+def _join_offer(user: User) -> str:
+    """A domain of which the person has a verified address, and whose people may join."""
+    organization = make_organization("Joinable", owner=make_user())
+    name = f"joinable-{organization.slug}.example"
+    EmailAddress.objects.create(user=user, email=f"me@{name}", verified=True, primary=False)
+    return make_domain(organization, name, join_role=Role.VIEWER).public_id
+
+
 # The same for what belongs to a person.
-PERSONAL_OBJECTS: dict[str, Callable[[User], str]] = {"passkey": _passkey, "invitation_token": _invitation_token}
+PERSONAL_OBJECTS: dict[str, Callable[[User], str]] = {
+    "passkey": _passkey,
+    "invitation_token": _invitation_token,
+    "join_offer": _join_offer,
+    "locked_slug": _locked_slug,
+}
 
 
 def _served_model() -> str:
@@ -102,6 +136,12 @@ def _served_model() -> str:
 
 def _instance_type() -> str:
     return InstanceType.objects.order_by("pk")[0].name
+
+
+def _sso_slug() -> str:
+    organization = make_organization("Signing on", owner=make_user())
+    make_sso_connection(organization)
+    return organization.slug
 
 
 def _mail() -> str:
@@ -117,6 +157,7 @@ PUBLIC_OBJECTS: dict[str, Callable[[], str]] = {
     "model": _served_model,
     "instance_type": _instance_type,
     "mail": _mail,
+    "sso_slug": _sso_slug,
 }
 
 # What no object is called, by the converter of the URL.

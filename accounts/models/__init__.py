@@ -3,10 +3,13 @@
 from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
 from accounts.models.audit import AuditEvent, AuditOrigin
 from accounts.models.audit_endpoint import AuditEndpoint, EndpointState
+from accounts.models.domain import Domain, DomainState
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.invitation import Invitation, InvitationState
+from accounts.models.notice import Notice
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
 from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
+from accounts.models.sso import SsoConnection, SsoIdentity
 from accounts.models.user import User
 
 __all__ = [
@@ -15,6 +18,8 @@ __all__ = [
     "AuditEndpoint",
     "AuditEvent",
     "AuditOrigin",
+    "Domain",
+    "DomainState",
     "EndpointState",
     "Invitation",
     "InvitationState",
@@ -22,6 +27,7 @@ __all__ = [
     "KeyLeak",
     "KeyState",
     "Membership",
+    "Notice",
     "OperatorKey",
     "OperatorScope",
     "Organization",
@@ -33,5 +39,7 @@ __all__ = [
     "RetiredSecret",
     "Role",
     "Scope",
+    "SsoConnection",
+    "SsoIdentity",
     "User",
 ]

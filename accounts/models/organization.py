@@ -42,6 +42,8 @@ class Organization(models.Model):
     legal_hold = models.BooleanField(_("legal hold"), default=False)
     closes_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
+    # Since then people of its verified domains enter through its identity provider; break-glass owners need not.
+    sso_required_at = models.DateTimeField(null=True, blank=True)
 
     objects = OrganizationQuerySet.as_manager()
 
@@ -108,6 +110,8 @@ class Membership(models.Model):
     public_id = models.CharField(max_length=32, unique=True, default=new_mem_id, editable=False)
     role = models.CharField(_("role"), max_length=20, choices=Role)
     created_at = models.DateTimeField()
+    # An owner who may enter without single sign-on where it is required, so that nobody is locked out with it.
+    is_break_glass = models.BooleanField(default=False, db_default=False)
 
     objects = MembershipQuerySet.as_manager()
 
@@ -115,6 +119,9 @@ class Membership(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="membership_organization_id"),
             models.UniqueConstraint(fields=["user", "organization"], name="membership_once_per_user"),
+            models.CheckConstraint(
+                condition=Q(is_break_glass=False) | Q(role=Role.OWNER.value), name="membership_break_glass_is_owner"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ class Permission(models.TextChoices):
     MANAGE_PROJECTS = "manage_projects", _("Create, rename and archive projects")
     MANAGE_MEMBERS = "manage_members", _("Invite and remove members, change roles")
     MANAGE_ORGANIZATION = "manage_organization", _("Change the organization's settings")
+    MANAGE_SIGN_ON = "manage_sign_on", _("Set up single sign-on, require it, name who may enter without")
     VIEW_AUDIT_LOG = "view_audit_log", _("See, export and verify the audit log")
     OWN = "own", _("Transfer or delete the organization")
 

@@ -11,6 +11,15 @@ from accounts.selectors.audit import (
     links,
 )
 from accounts.selectors.audit_endpoints import EndpointRow, endpoint_row, endpoint_rows
+from accounts.selectors.domains import (
+    DomainRow,
+    JoinOffer,
+    domain_rows,
+    join_offer,
+    join_offers,
+    organization_id_of_domain,
+    verified_domains_of,
+)
 from accounts.selectors.keys import KeyPage, KeyRow, KeyView, key_page, key_view, organization_id_of_key
 from accounts.selectors.members import (
     InvitationRow,
@@ -21,27 +30,41 @@ from accounts.selectors.members import (
     invitation_rows,
     invitation_view,
     is_invited,
+    is_only_break_glass,
     is_only_owner,
     member_page,
     organization_id_of_invitation,
 )
 from accounts.selectors.organizations import ProjectPage, membership_in, memberships_of, project_page
+from accounts.selectors.sso import (
+    OwnerRow,
+    connection_in,
+    must_come_through,
+    owner_rows,
+    sso_connection_of,
+    sso_slug_of_address,
+)
 
 __all__ = [
     "AuditFilters",
     "AuditPage",
     "AuditRow",
+    "DomainRow",
     "EndpointRow",
     "Head",
     "InvitationRow",
     "InvitationView",
+    "JoinOffer",
     "KeyPage",
     "KeyRow",
     "KeyView",
     "MemberPage",
     "MemberRow",
+    "OwnerRow",
     "ProjectPage",
     "audit_page",
+    "connection_in",
+    "domain_rows",
     "endpoint_row",
     "endpoint_rows",
     "grantable_roles",
@@ -49,7 +72,10 @@ __all__ = [
     "invitation_rows",
     "invitation_view",
     "is_invited",
+    "is_only_break_glass",
     "is_only_owner",
+    "join_offer",
+    "join_offers",
     "key_page",
     "key_view",
     "link_batches",
@@ -57,7 +83,13 @@ __all__ = [
     "member_page",
     "membership_in",
     "memberships_of",
+    "must_come_through",
+    "organization_id_of_domain",
     "organization_id_of_invitation",
     "organization_id_of_key",
+    "owner_rows",
     "project_page",
+    "sso_connection_of",
+    "sso_slug_of_address",
+    "verified_domains_of",
 ]

@@ -71,6 +71,13 @@ def is_only_owner(membership: Membership) -> bool:
     return membership.role == Role.OWNER and not owners.exclude(pk=membership.pk).exists()
 
 
+def is_only_break_glass(membership: Membership) -> bool:
+    """Whether single sign-on is required and nobody else could enter without it."""
+    others = Membership.objects.owned_by(membership.organization).filter(is_break_glass=True, user__is_active=True)
+    is_required = membership.organization.sso_required_at is not None
+    return membership.is_break_glass and is_required and not others.exclude(pk=membership.pk).exists()
+
+
 @dataclass(frozen=True, slots=True)
 class InvitationRow:
     """An invitation that waits for an answer, as a line of the list."""

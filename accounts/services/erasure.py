@@ -21,8 +21,10 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts.models import ApiKey, AuditOrigin, Invitation, Membership, Organization, Role, User
+from accounts.selectors import is_only_break_glass
 from accounts.services.api_keys import revoke_personal_keys
 from accounts.services.audit import person, record_event
+from accounts.services.members import ONLY_BREAK_GLASS
 from portal.lib.context import Origin, current_origin, remember_origin
 from portal.lib.errors import DomainError
 
@@ -86,6 +88,8 @@ def _refuse(user: User, organizations: list[Organization]) -> None:
     mine = set(owners.filter(user=user).values_list("organization", flat=True))
     still_open = [organization for organization in organizations if organization.closed_at is None]
     alone = [organization.name for organization in still_open if organization.pk in mine - others]
+    if any(is_only_break_glass(mine) for mine in Membership.objects.of_user(user).select_related("organization")):
+        raise UnableToErase(ONLY_BREAK_GLASS)
     if alone:
         raise UnableToErase(
             _("You are the only owner of %(names)s. Make another member an owner first, or delete it.")

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts.models import Membership, Organization, Permission, Role
-from accounts.selectors import is_only_owner
+from accounts.selectors import is_only_break_glass, is_only_owner
 from accounts.services.api_keys import revoke_personal_keys
 from accounts.services.audit import record_event
 from portal.lib.errors import DomainError
@@ -32,6 +32,9 @@ class UnableToTransferOwnership(DomainError):
 
 
 ROLE_LOST = "Your own role has changed: you may no longer do this."
+ONLY_BREAK_GLASS = (
+    "Single sign-on is required, and this is the only owner who may enter without it: name another one first."
+)
 ONLY_OWNERS = "Only an owner can make or unmake owners."
 
 
@@ -43,8 +46,13 @@ def lock_organization(organization_id: int) -> Organization:
 
 def manager(by: Membership, refusal: type[DomainError]) -> Membership:
     """Return who asks as they are under the lock. Raises `refusal` if they may no longer manage members."""
+    return allowed(by, Permission.MANAGE_MEMBERS, refusal)
+
+
+def allowed(by: Membership, permission: Permission, refusal: type[DomainError]) -> Membership:
+    """Return who asks as they are under the lock. Raises `refusal` if they have lost the permission."""
     asker = _current(by)
-    if asker is None or not asker.may(Permission.MANAGE_MEMBERS):
+    if asker is None or not asker.may(permission):
         raise refusal(ROLE_LOST)
     return asker
 
@@ -67,8 +75,11 @@ def change_role(*, membership: Membership, role: Role, by: Membership, now: date
         raise UnableToChangeRole(ONLY_OWNERS)
     if is_only_owner(member):
         raise UnableToChangeRole("An organization needs an owner: make somebody else an owner first.")
+    if is_only_break_glass(member):
+        raise UnableToChangeRole(ONLY_BREAK_GLASS)
     member.role = role
-    member.save(update_fields=["role"])
+    member.is_break_glass = False
+    member.save(update_fields=["role", "is_break_glass"])
     record_event(
         "member.role_changed",
         organization_id=organization.pk,
@@ -94,6 +105,8 @@ def remove_member(*, membership: Membership, by: Membership, now: datetime) -> N
         raise UnableToRemoveMember("To go yourself, leave the organization.")
     if not asker.may_grant(Role(member.role)):
         raise UnableToRemoveMember("Only an owner can remove an owner.")
+    if is_only_break_glass(member):
+        raise UnableToRemoveMember(ONLY_BREAK_GLASS)
     _end(member, now)
     record_event(
         "member.removed",
@@ -116,6 +129,8 @@ def leave_organization(*, membership: Membership, now: datetime) -> None:
         raise UnableToLeave("You have left the organization already.")
     if is_only_owner(member):
         raise UnableToLeave("You are the only owner: make somebody else an owner first.")
+    if is_only_break_glass(member):
+        raise UnableToLeave(ONLY_BREAK_GLASS)
     _end(member, now)
     record_event(
         "member.left",
@@ -140,10 +155,13 @@ def transfer_ownership(*, to: Membership, by: Membership, now: datetime) -> Memb
         raise UnableToTransferOwnership("That person has left the organization.")
     if heir == asker:
         raise UnableToTransferOwnership("You are the owner already: choose somebody else.")
+    if is_only_break_glass(asker):
+        raise UnableToTransferOwnership(ONLY_BREAK_GLASS)
     heir.role = Role.OWNER
     heir.save(update_fields=["role"])
     asker.role = Role.ADMIN
-    asker.save(update_fields=["role"])
+    asker.is_break_glass = False
+    asker.save(update_fields=["role", "is_break_glass"])
     record_event(
         "organization.ownership_transferred",
         organization_id=organization.pk,

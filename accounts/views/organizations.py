@@ -50,7 +50,8 @@ def organization_list(request: SignedInRequest) -> HttpResponse:
         for membership in selectors.memberships_of(request.user)
     ]
     status = 422 if form.is_bound else 200
-    return render(request, "accounts/organization_list.html", {"choices": choices, "form": form}, status=status)
+    context = {"choices": choices, "form": form, "offers": selectors.join_offers(request.user)}
+    return render(request, "accounts/organization_list.html", context, status=status)
 
 
 @organization_required(Permission.MANAGE_ORGANIZATION)

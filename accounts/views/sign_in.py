@@ -61,7 +61,8 @@ def welcome(request: SignedInRequest) -> HttpResponse:
             keep_starter_key(request, starter_key)
             return HttpResponseRedirect(landing(organization, is_new=True))
     status = 422 if form.is_bound else 200
-    return render(request, "accounts/welcome.html", {"form": form, "memberships": memberships}, status=status)
+    context = {"form": form, "memberships": memberships, "offers": selectors.join_offers(request.user)}
+    return render(request, "accounts/welcome.html", context, status=status)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
@@ -14,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
 from accounts import selectors
+from accounts.access import barred_by
 from accounts.models import Permission, Project, User
 from inference.gateway.asgi import Scope, header
 from inference.gateway.database import UNREACHABLE, Database
@@ -60,6 +62,10 @@ def _caller_of_session(scope: Scope, slug: str) -> Caller:
             if membership is None:
                 raise ApiError(404, "There is no such stream.", code="unknown_url")
             set_organization(membership.organization_id)
+            if barred_by(request, membership, time.time()) is not None:
+                raise ApiError(
+                    403, "Sign in through single sign-on first.", code="sso_required", kind="permission_error"
+                )
             if not membership.may(Permission.USE_MODELS):
                 raise ApiError(403, "Your role may not call models.", code="forbidden", kind="permission_error")
             project = Project.objects.owned_by(membership.organization).in_order().first()

@@ -43,6 +43,8 @@ new_dep_id = _maker("dep")
 new_price_id = _maker("price")
 new_orig_id = _maker("orig")
 new_hook_id = _maker("hook")
+new_dom_id = _maker("dom")
+new_sso_id = _maker("sso")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.

@@ -26,12 +26,18 @@ def set_organization(organization_id: int) -> None:
     remember_organization(organization_id)
 
 
+def leave_organization() -> None:
+    """Let the current transaction see no organization's rows any more, after a look into one or several."""
+    _set_locally("app.organization_id", "")
+    remember_organization(None)
+
+
 def set_user(user_id: int) -> None:
     """Let the current transaction see the memberships of this user, before an organization is known."""
     _set_locally("app.user_id", user_id)
 
 
-def _set_locally(name: str, value: int) -> None:
+def _set_locally(name: str, value: int | str) -> None:
     connection = transaction.get_connection()
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError(f"{name} is set for a transaction, and there is none")

@@ -97,6 +97,9 @@ LOOKS = {
     "paused": Look("neutral", "circle-pause"),
     # Invitations
     "invited": Look("notice", "mail"),
+    # Verified domains
+    "pending": Look("notice", "clock"),
+    "verified": Look("good", "circle-check"),
     # Requests
     "completed": Look("good", "circle-check"),
     "cut": Look("caution", "scissors"),

@@ -5,6 +5,7 @@ from itertools import count
 
 from accounts.models import (
     AuditEndpoint,
+    Domain,
     Invitation,
     Membership,
     Organization,
@@ -13,10 +14,12 @@ from accounts.models import (
     ProjectRole,
     Role,
     Scope,
+    SsoConnection,
+    SsoIdentity,
     User,
 )
 from accounts.models.invitation import LIFE, invitation_digest, new_invitation_token
-from accounts.sealed import AUDIT_SECRET
+from accounts.sealed import AUDIT_SECRET, SSO_CLIENT_SECRET
 from accounts.services.api_keys import CUSTOMER_SCOPES, IssuedKey, issue_key
 
 THEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -102,3 +105,46 @@ def make_audit_endpoint(organization: Organization, url: str | None = None) -> A
     endpoint.secret = AUDIT_SECRET.seal(SIGNING_SECRET, row=endpoint.public_id)
     endpoint.save()
     return endpoint
+
+
+def make_domain(
+    organization: Organization, name: str, *, verified_at: datetime | None = THEN, join_role: Role | None = None
+) -> Domain:
+    """A domain that the organization has verified, or with None only claimed."""
+    return Domain.objects.create(
+        organization=organization,
+        name=name,
+        join_role=join_role or "",
+        created_at=THEN,
+        verified_at=verified_at,
+        checked_at=verified_at,
+    )
+
+
+def make_sso_connection(organization: Organization, issuer: str = "https://login.example") -> SsoConnection:
+    connection = SsoConnection(
+        organization=organization, issuer=issuer, client_id="portal", created_at=THEN, changed_at=THEN
+    )
+    connection.client_secret = SSO_CLIENT_SECRET.seal("a client secret", row=connection.public_id)
+    connection.save()
+    return connection
+
+
+def make_sso_identity(connection: SsoConnection, membership: Membership, subject: str = "u-1") -> SsoIdentity:
+    return SsoIdentity.objects.create(
+        organization=connection.organization,
+        connection=connection,
+        membership=membership,
+        subject=subject,
+        created_at=THEN,
+        last_used_at=THEN,
+    )
+
+
+def lock_behind_sso(owner: Membership) -> SsoConnection:
+    """Require single sign-on in an owner's organization, which the owner may enter without it."""
+    connection = make_sso_connection(owner.organization)
+    make_sso_identity(connection, owner)
+    Membership.objects.filter(pk=owner.pk).update(is_break_glass=True)
+    Organization.objects.filter(pk=owner.organization_id).update(sso_required_at=THEN)
+    return connection

@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db import Error, connection, transaction
 
-from accounts.models import AuditEvent, AuditOrigin, KeptAnswer, Organization, RetiredSecret
+from accounts.models import AuditEvent, AuditOrigin, KeptAnswer, Notice, Organization, RetiredSecret
 from accounts.models.invitation import LIFE
 from accounts.services.audit import record_event
 from accounts.services.idempotency import forget_answers
@@ -217,11 +217,18 @@ def put_invitation(organization: Organization, at: datetime) -> None:
     make_invitation(organization, f"{uuid4().hex}@example.com", invited_by=owner, now=at - LIFE)
 
 
+def put_notice(organization: Organization, at: datetime) -> None:
+    Notice.objects.create(
+        organization=organization, kind=Notice.Kind.DOMAIN_LOST, subject_id=uuid4().hex, created_at=at
+    )
+
+
 # Table -> how to put a row of an age into an organization with one member.
 PUT = {
     "accounts_keptanswer": put_answer,
     "accounts_retiredsecret": put_former_secret,
     "accounts_invitation": put_invitation,
+    "accounts_notice": put_notice,
     "inference_idempotencyclaim": put_claim,
     "accounts_auditorigin": put_origin,
     "usersessions_usersession": put_session,

@@ -33,6 +33,7 @@ NOT_SEALED = {
     "accounts_operatorkey.digest": "HMAC of the key",
     "accounts_retiredsecret.digest": "HMAC of the key",
     "accounts_invitation.digest": "hash of the token",
+    "accounts_domain.token": "stands in the public DNS",
     "accounts_keptanswer.body": "under a key that only the caller has",
     "accounts_keptanswer.body_digest": "hash of a request",
     "accounts_auditevent.previous": "hash",
@@ -119,6 +120,7 @@ def test_rotation_reaches_every_secret_and_leaves_what_it_says(settings):
         ("mfa_authenticator", "data"): (9, 0),
         ("accounts_auditendpoint", "secret"): (1, 0),
         ("accounts_auditendpoint", "former_secret"): (1, 0),
+        ("accounts_ssoconnection", "client_secret"): (0, 0),
     }
     assert {key for _table, _column, key in counts} == {key_id_of(newest_header())}
     assert sum(counts.values()) == 12

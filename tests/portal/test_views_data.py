@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts.chain import Link, flaws
-from accounts.models import AuditEvent, KeyLeak, Organization, Overlap, Role, Scope, User
+from accounts.models import AuditEvent, KeyLeak, Notice, Organization, Overlap, Role, Scope, User
 from accounts.services import audit
 from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
@@ -34,10 +34,13 @@ from portal.selectors import exports
 from tests.factories.accounts import (
     SIGNING_SECRET,
     make_audit_endpoint,
+    make_domain,
     make_invitation,
     make_membership,
     make_organization,
     make_project_membership,
+    make_sso_connection,
+    make_sso_identity,
     make_user,
 )
 from tests.factories.billing import make_record, make_reservation
@@ -90,6 +93,14 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     make_audit_endpoint(organization, f"https://hooks.example.com/{word}")
     make_invitation(organization, f"guest-{user.pk}@example.com", invited_by=user, now=NOW)
     make_project_membership(organization.memberships.get(user=user), project)
+    member = organization.memberships.get(user=user)
+    make_sso_identity(
+        organization.sso_connections.first() or make_sso_connection(organization), member, subject=f"subject-{user.pk}"
+    )
+    domain = make_domain(organization, f"{word}-{organization.pk}.example".lower())
+    Notice.objects.create(
+        organization=organization, kind=Notice.Kind.DOMAIN_FAILING, subject_id=domain.public_id, created_at=NOW
+    )
     forget()
     return [issued.secret, rotated.secret, pair.private_key, bytes(issued.api_key.digest).hex(), SIGNING_SECRET]
 

@@ -1,0 +1,1 @@
+"""Services outside the portal that accounts ask: name servers, and identity providers of organizations."""
