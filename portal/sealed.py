@@ -11,7 +11,7 @@ import structlog
 from django.db import connection, transaction
 
 import accounts.sealed
-from portal.lib.sealed import SealedColumn, SealedJson
+from portal.lib.sealed import SealedColumn, SealedJson, SealedText
 from portal.lib.sealing import (
     HEADER_BYTES,
     SealingError,
@@ -20,13 +20,16 @@ from portal.lib.sealing import (
     key_id_of,
     newest_header,
     reseal,
+    text_of,
 )
+from portal.lib.sessions import CONTENT
 
 log = structlog.get_logger(__name__)
 
-type Registered = SealedColumn | SealedJson
+type Registered = SealedColumn | SealedText | SealedJson
+type Key = int | str
 
-SEALED: tuple[Registered, ...] = (*accounts.sealed.COLUMNS, *accounts.sealed.JSON)
+SEALED: tuple[Registered, ...] = (*accounts.sealed.COLUMNS, *accounts.sealed.JSON, CONTENT)
 
 BATCH = 200
 # What was stored before envelope encryption names no key of ours.
@@ -51,7 +54,7 @@ def rotate_secrets(*, batch: int = BATCH) -> Iterator[Rotated]:
     """
     for one in SEALED:
         done = failed = 0
-        after = 0
+        after: Key = "" if isinstance(one, SealedText) else 0
         while rows := _batch(one, after, batch):
             for outcome in rows:
                 done += outcome.is_done
@@ -75,7 +78,7 @@ def count_by_key() -> dict[tuple[str, str, str], int]:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    pk: int
+    pk: Key
     is_done: bool = False
     is_failed: bool = False
 
@@ -86,17 +89,22 @@ _STALE = """
     WHERE id > %s AND {column} IS NOT NULL AND substring({column} FOR %s) <> %s
     ORDER BY id LIMIT %s FOR NO KEY UPDATE
 """
+_STALE_TEXTS = """
+    SELECT {row}, {column} FROM {table} WHERE {row} > %s AND NOT starts_with({column}, %s)
+    ORDER BY {row} LIMIT %s FOR NO KEY UPDATE
+"""
 _DOCUMENTS = """
     SELECT id, {column}::text FROM {table} WHERE id > %s AND jsonb_exists_any({column}, %s)
     ORDER BY id LIMIT %s FOR NO KEY UPDATE
 """
-_WRITE = "UPDATE {table} SET {column} = %s WHERE id = %s"
+_WRITE = "UPDATE {table} SET {column} = %s WHERE {key} = %s"
 _HEADERS = "SELECT substring({column} FOR %s) FROM {table} WHERE {column} IS NOT NULL"
+_ALL_TEXTS = "SELECT {column} FROM {table}"
 _ALL_DOCUMENTS = "SELECT {column}::text FROM {table} WHERE jsonb_exists_any({column}, %s)"
 
 
 @transaction.atomic
-def _batch(one: Registered, after: int, size: int) -> list[_Outcome]:
+def _batch(one: Registered, after: Key, size: int) -> list[_Outcome]:
     """Rotate the next rows behind a primary key; none are left when none come back."""
     with connection.cursor() as cursor:
         match one:
@@ -104,6 +112,10 @@ def _batch(one: Registered, after: int, size: int) -> list[_Outcome]:
                 query = _STALE.format(row=one.row, column=one.column, table=one.table)
                 cursor.execute(query, [after, HEADER_BYTES, newest_header(), size])
                 return [_rotate_value(one, *row) for row in cursor.fetchall()]
+            case SealedText():
+                query = _STALE_TEXTS.format(row=one.row, column=one.column, table=one.table)
+                cursor.execute(query, [after, text_of(newest_header()), size])
+                return [_rotate_text(one, *row) for row in cursor.fetchall()]
             case SealedJson():
                 cursor.execute(_DOCUMENTS.format(column=one.column, table=one.table), [after, list(one.names), size])
                 return [_rotate_document(one, *row) for row in cursor.fetchall()]
@@ -116,6 +128,15 @@ def _rotate_value(one: SealedColumn, pk: int, row: str, sealed: bytes) -> _Outco
         return _failed(one, pk, error)
     _write(one, pk, fresh)
     return _Outcome(pk, is_done=True)
+
+
+def _rotate_text(one: SealedText, row: str, text: str) -> _Outcome:
+    try:
+        fresh = text_of(reseal(bytes_of_text(text), context=one.context(row)))
+    except SealingError as error:
+        return _failed(one, row, error)
+    _write(one, row, fresh, key=one.row)
+    return _Outcome(row, is_done=True)
 
 
 def _rotate_document(one: SealedJson, pk: int, text: str) -> _Outcome:
@@ -134,12 +155,12 @@ def _resealed(one: SealedJson, value: str | list[str]) -> str | list[str]:
     return [one.resealed(text) for text in value] if isinstance(value, list) else one.resealed(value)
 
 
-def _write(one: Registered, pk: int, value: bytes | str) -> None:
+def _write(one: Registered, pk: Key, value: bytes | str, *, key: str = "id") -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_WRITE.format(table=one.table, column=one.column), [value, pk])
+        cursor.execute(_WRITE.format(table=one.table, column=one.column, key=key), [value, pk])
 
 
-def _failed(one: Registered, pk: int, error: SealingError) -> _Outcome:
+def _failed(one: Registered, pk: Key, error: SealingError) -> _Outcome:
     log.error("portal.secrets.not_rotated", table=one.table, column=one.column, row=pk, reason=str(error))
     return _Outcome(pk, is_failed=True)
 
@@ -151,6 +172,9 @@ def _keys_of(one: Registered) -> Iterator[str]:
             case SealedColumn():
                 cursor.execute(_HEADERS.format(column=one.column, table=one.table), [HEADER_BYTES])
                 yield from (key_id_of(bytes(header)) for (header,) in cursor.fetchall())
+            case SealedText():
+                cursor.execute(_ALL_TEXTS.format(column=one.column, table=one.table))
+                yield from (_key_of_text(text) for (text,) in cursor.fetchall())
             case SealedJson():
                 cursor.execute(_ALL_DOCUMENTS.format(column=one.column, table=one.table), [list(one.names)])
                 for (text,) in cursor.fetchall():

@@ -18,6 +18,8 @@ DATABASES = {
 DATABASES["default"] = DATABASES["default"] | dev.testing.superuser()
 ONE_DATABASE_CONNECTION = True
 MIDDLEWARE = ["tests.support.AppRoleMiddleware", *MIDDLEWARE]
+# Django's test client holds the name of a session's row as its cookie, which opens nothing outside tests.
+SESSION_ENGINE = "tests.sessions"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -27,6 +27,7 @@ from accounts.services.audit import person, record_event
 from accounts.services.members import ONLY_BREAK_GLASS
 from portal.lib.context import Origin, current_origin, remember_origin
 from portal.lib.errors import DomainError
+from portal.lib.sessions import content_of
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +104,7 @@ def _end_sessions(user: User, identifiers: Collection[str]) -> None:
     ended = [
         session.pk
         for session in Session.objects.iterator()
-        if (content := session.get_decoded()).get(SESSION_KEY) == str(user.pk)
+        if (content := content_of(session)).get(SESSION_KEY) == str(user.pk)
         or any(word in json.dumps(content, ensure_ascii=False, default=str).lower() for word in words)
     ]
     Session.objects.filter(pk__in=ended).delete()

@@ -8,7 +8,6 @@ from urllib.parse import parse_qs
 
 import msgspec
 from django.contrib.auth import get_user
-from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.handlers.asgi import ASGIRequest
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -23,6 +22,7 @@ from inference.gateway.errors import ApiError, invalid, no_database
 from inference.gateway.keys import Caller
 from inference.gateway.requests import UNREADABLE, Endpoint, ModelRequest, parse_request
 from portal.lib.context import remember_organization
+from portal.lib.sessions import SessionMiddleware
 from portal.lib.tenancy import set_organization, set_user
 
 # What a form says in words and a program says as a number.

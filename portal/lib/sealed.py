@@ -6,7 +6,17 @@ A column that is in no app's `sealed.py` is not rotated, and tests/portal/test_s
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from portal.lib.sealing import bytes_of_text, is_sealed_text, needs_reseal, reseal, seal, seal_text, text_of, unseal
+from portal.lib.sealing import (
+    bytes_of_text,
+    is_sealed_text,
+    needs_reseal,
+    reseal,
+    seal,
+    seal_text,
+    text_of,
+    unseal,
+    unseal_text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,25 @@ class SealedColumn:
     def unseal(self, sealed: bytes | memoryview, *, row: str) -> str:
         """Return the secret of this row. Raises SealingError, as `portal.lib.sealing.unseal` does."""
         return unseal(sealed, context=self.context(row))
+
+    def context(self, row: str) -> str:
+        return f"{self.table}.{self.column}:{row}"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedText:
+    """As SealedColumn, a text column of a library's table, whose primary key `row` is."""
+
+    table: str
+    column: str
+    row: str
+
+    def seal(self, plain: str, *, row: str) -> str:
+        return seal_text(plain, context=self.context(row))
+
+    def unseal(self, sealed: str, *, row: str) -> str:
+        """Return the secret of this row. Raises SealingError, as `portal.lib.sealing.unseal` does."""
+        return unseal_text(sealed, context=self.context(row))
 
     def context(self, row: str) -> str:
         return f"{self.table}.{self.column}:{row}"

@@ -22,8 +22,9 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
 _VERSION = b"\x01"
-_ID_BYTES = 4
-# Version and id of the wrapping key: what says, without opening it, under which key a secret is.
+_ID_BYTES = 5
+# Version and id of the wrapping key: what says, without opening it, under which key a secret is. Two whole groups of
+# base64, so that a text begins with it too.
 HEADER_BYTES = len(_VERSION) + _ID_BYTES
 _WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 _SHORTEST = HEADER_BYTES + _WRAPPED_BYTES + NONCE_BYTES + TAG_BYTES
@@ -129,7 +130,7 @@ def is_known_key(key_id: str) -> bool:
 
 
 def key_id_of(header: bytes) -> str:
-    """Return the id of a wrapping key as logs and `rotate_secrets` show it: eight hexadecimal digits."""
+    """Return the id of a wrapping key as logs and `rotate_secrets` show it: ten hexadecimal digits."""
     return header[len(_VERSION) :].hex()
 
 

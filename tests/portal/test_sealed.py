@@ -17,8 +17,9 @@ from django.db import connection, models
 from accounts.models import Overlap
 from accounts.sealed import AUDIT_FORMER_SECRET, AUDIT_SECRET
 from accounts.services.audit_endpoints import rotate_endpoint_secret
-from portal.lib.sealed import SealedColumn
+from portal.lib.sealed import SealedColumn, SealedText
 from portal.lib.sealing import UnknownKey, key_id_of, newest_header
+from portal.lib.sessions import SessionStore
 from portal.lib.tenancy import as_platform
 from portal.sealed import BEFORE, SEALED, count_by_key, rotate_secrets
 from tests.factories.accounts import SIGNING_SECRET, THEN, make_audit_endpoint, make_organization, make_user
@@ -43,8 +44,12 @@ NOT_SEALED = {
     "inference_idempotencyclaim.idempotency_digest": "hash",
     "inference_idempotencyclaim.body_digest": "hash",
     "accounts_user.password": "Argon2 hash",
+    "account_emailconfirmation.key": "unused: addresses are confirmed by codes, which are in sealed sessions",
+    "accounts_keptanswer.key": "what a program calls its request",
 }
-SECRET_NAMES = re.compile(r".*(secret|seed|token|passw|private|credential|_pin)(?!s?_(count|id|at|ms|until)).*")
+SECRET_NAMES = re.compile(
+    r"key|session_data|.*(secret|seed|token|passw|private|credential|_pin)(?!s?_(count|id|at|ms|until)).*"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +69,7 @@ def test_every_registered_column_exists_with_its_row():
     known = columns()
     for one in SEALED:
         assert f"{one.table}.{one.column}" in known
-        if isinstance(one, SealedColumn):
+        if isinstance(one, SealedColumn | SealedText):
             assert known[f"{one.table}.{one.row}"].unique, one
 
 
@@ -74,7 +79,10 @@ def test_every_column_that_may_hold_a_secret_is_registered_or_explained():
         name
         for name, field in columns().items()
         if isinstance(field, models.BinaryField)
-        or (SECRET_NAMES.fullmatch(str(field.column)) and isinstance(field, models.CharField | models.JSONField))
+        or (
+            SECRET_NAMES.fullmatch(str(field.column))
+            and isinstance(field, models.CharField | models.TextField | models.JSONField)
+        )
     }
 
     assert suspects - registered - set(NOT_SEALED) == set()
@@ -106,6 +114,9 @@ def test_rotation_reaches_every_secret_and_leaves_what_it_says(settings):
     factors = second_factors(7)
     endpoint = make_audit_endpoint(make_organization())
     rotate_endpoint_secret(endpoint=endpoint, overlap=Overlap.WEEK, now=THEN)
+    session = SessionStore()
+    session["word"] = "canary"
+    session.save()
     codes = Authenticator.objects.get(user=factors[0].user, type="recovery_codes")
     unused = codes.wrap().get_unused_codes()
     with as_platform():
@@ -121,11 +132,13 @@ def test_rotation_reaches_every_secret_and_leaves_what_it_says(settings):
         ("accounts_auditendpoint", "secret"): (1, 0),
         ("accounts_auditendpoint", "former_secret"): (1, 0),
         ("accounts_ssoconnection", "client_secret"): (0, 0),
+        ("django_session", "session_data"): (1, 0),
     }
     assert {key for _table, _column, key in counts} == {key_id_of(newest_header())}
-    assert sum(counts.values()) == 12
+    assert sum(counts.values()) == 13
     settings.KEY_ENCRYPTION_KEYS, settings.MFA_ENCRYPTION_KEYS = [NEW], []
     assert seeds_of(factors) == [f"SEED{number}" for number in range(7)]
+    assert SessionStore(session.session_key)["word"] == "canary"
     endpoint.refresh_from_db()
     assert AUDIT_FORMER_SECRET.unseal(bytes(endpoint.former_secret or b""), row=endpoint.public_id) == SIGNING_SECRET
     assert AUDIT_SECRET.unseal(endpoint.secret, row=endpoint.public_id).startswith("whsec_")

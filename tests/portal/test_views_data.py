@@ -28,6 +28,7 @@ from compute.services.ssh_keys import generate_ssh_key
 from inference.models import Receipt
 from portal.lib.context import Origin, forget, remember_actor, remember_origin
 from portal.lib.retention import LeftOut, Part, Table, Whose
+from portal.lib.sessions import stored_key
 from portal.lib.tenancy import _role, as_platform
 from portal.retention import TABLES
 from portal.selectors import exports
@@ -334,7 +335,8 @@ def test_a_person_takes_along_nothing_of_another_member_and_no_secret():
     assert "canary" not in whole
     assert eve.public_id not in whole
     cookies = [one.cookies[settings.SESSION_COOKIE_NAME].value for one in (client, eves)]
-    assert not [secret for secret in [*secrets, *cookies, ada.password, "CREDENTIAL"] if secret in whole]
+    rows = [stored_key(cookie) for cookie in cookies]
+    assert not [secret for secret in [*secrets, *cookies, *rows, ada.password, "CREDENTIAL"] if secret in whole]
 
 
 @pytest.mark.django_db
