@@ -3,7 +3,18 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api, webhooks
-from accounts.views import audit, closing, erasure, invitations, keys, members, organizations, project_members, sign_in
+from accounts.views import (
+    audit,
+    closing,
+    erasure,
+    invitations,
+    keys,
+    members,
+    organizations,
+    project_members,
+    service_accounts,
+    sign_in,
+)
 
 app_name = "accounts"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -39,6 +50,32 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/keys/<str:public_id>/change/", keys.key_change, name="key-change"),
     path("o/<slug:organization>/keys/<str:public_id>/rotate/", keys.key_rotate, name="key-rotate"),
     path("o/<slug:organization>/keys/<str:public_id>/revoke/", keys.key_revoke, name="key-revoke"),
+    path("o/<slug:organization>/service-accounts/", service_accounts.service_account_list, name="service-account-list"),
+    path(
+        "o/<slug:organization>/service-accounts/new/",
+        service_accounts.service_account_create,
+        name="service-account-create",
+    ),
+    path(
+        "o/<slug:organization>/service-accounts/<str:public_id>/",
+        service_accounts.service_account_detail,
+        name="service-account-detail",
+    ),
+    path(
+        "o/<slug:organization>/service-accounts/<str:public_id>/disable/",
+        service_accounts.service_account_disable,
+        name="service-account-disable",
+    ),
+    path(
+        "o/<slug:organization>/service-accounts/<str:public_id>/enable/",
+        service_accounts.service_account_enable,
+        name="service-account-enable",
+    ),
+    path(
+        "o/<slug:organization>/service-accounts/<str:public_id>/delete/",
+        service_accounts.service_account_delete,
+        name="service-account-delete",
+    ),
     path("o/<slug:organization>/audit-log/", audit.audit_log, name="audit-log"),
     path("o/<slug:organization>/audit-log/verify/", audit.audit_verify, name="audit-verify"),
     path("o/<slug:organization>/audit-log/export.csv", audit.audit_export, {"form": "csv"}, name="audit-csv"),
@@ -47,6 +84,22 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/data/keep/", closing.organization_keep, name="organization-keep"),
     path("api/v1/projects", api.ProjectList.as_view(), name="api-project-list"),
     path("api/v1/keys", api.KeyList.as_view(), name="api-key-list"),
+    path("api/v1/service-accounts", api.ServiceAccountList.as_view(), name="api-service-account-list"),
+    path(
+        "api/v1/service-accounts/<str:public_id>",
+        api.ServiceAccountDetail.as_view(),
+        name="api-service-account-detail",
+    ),
+    path(
+        "api/v1/service-accounts/<str:public_id>/disable",
+        api.ServiceAccountDisabling.as_view(),
+        name="api-service-account-disable",
+    ),
+    path(
+        "api/v1/service-accounts/<str:public_id>/enable",
+        api.ServiceAccountEnabling.as_view(),
+        name="api-service-account-enable",
+    ),
     path("api/v1/leaked-keys", webhooks.leaked_keys, name="api-leaked-keys"),
     path("api/v1/keys/<str:public_id>", api.KeyDetail.as_view(), name="api-key-detail"),
     path("api/v1/keys/<str:public_id>/rotate", api.KeyRotation.as_view(), name="api-key-rotation"),

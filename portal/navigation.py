@@ -72,6 +72,7 @@ ORGANIZATION = (
         (
             Entry(_("Members"), "users-round", "accounts:member-list"),
             Entry(_("Projects"), "folder-kanban", "accounts:project-list"),
+            Entry(_("Service accounts"), "bot", "accounts:service-account-list"),
             Entry(_("Audit log"), "scroll-text", "accounts:audit-log", Permission.VIEW_AUDIT_LOG),
             Entry(_("Settings"), "settings-2", "accounts:organization-settings", Permission.MANAGE_ORGANIZATION),
             Entry(_("Data"), "database", "organization-data", Permission.OWN),

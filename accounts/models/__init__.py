@@ -1,11 +1,13 @@
 """Who: users, organizations and their members, projects, API keys."""
 
-from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
+from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret
 from accounts.models.audit import AuditEvent, AuditOrigin
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.invitation import Invitation, InvitationState
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
 from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
+from accounts.models.scope import Scope
+from accounts.models.service_account import ServiceAccount
 from accounts.models.user import User
 
 __all__ = [
@@ -30,5 +32,6 @@ __all__ = [
     "RetiredSecret",
     "Role",
     "Scope",
+    "ServiceAccount",
     "User",
 ]

@@ -10,7 +10,15 @@ from accounts.selectors.audit import (
     link_batches,
     links,
 )
-from accounts.selectors.keys import KeyPage, KeyRow, KeyView, key_page, key_view, organization_id_of_key
+from accounts.selectors.keys import (
+    KeyPage,
+    KeyRow,
+    KeyView,
+    key_page,
+    key_view,
+    organization_id_of_key,
+    service_account_keys,
+)
 from accounts.selectors.members import (
     InvitationRow,
     InvitationView,
@@ -25,6 +33,15 @@ from accounts.selectors.members import (
     organization_id_of_invitation,
 )
 from accounts.selectors.organizations import ProjectPage, membership_in, memberships_of, project_page
+from accounts.selectors.service_accounts import (
+    LeftKeys,
+    ServiceAccountPage,
+    ServiceAccountRow,
+    ServiceAccountView,
+    keys_left_by,
+    service_account_page,
+    service_account_view,
+)
 
 __all__ = [
     "AuditFilters",
@@ -36,9 +53,13 @@ __all__ = [
     "KeyPage",
     "KeyRow",
     "KeyView",
+    "LeftKeys",
     "MemberPage",
     "MemberRow",
     "ProjectPage",
+    "ServiceAccountPage",
+    "ServiceAccountRow",
+    "ServiceAccountView",
     "audit_page",
     "grantable_roles",
     "heads",
@@ -48,6 +69,7 @@ __all__ = [
     "is_only_owner",
     "key_page",
     "key_view",
+    "keys_left_by",
     "link_batches",
     "links",
     "member_page",
@@ -56,4 +78,7 @@ __all__ = [
     "organization_id_of_invitation",
     "organization_id_of_key",
     "project_page",
+    "service_account_keys",
+    "service_account_page",
+    "service_account_view",
 ]

@@ -128,7 +128,7 @@ def _names(organization: Organization, grouping: Grouping, causes: Iterable[str]
             named = Project.objects.owned_by(organization).filter(pk__in=wanted)
             nobody = ""
         case Grouping.KEY:
-            named = ApiKey.objects.owned_by(organization).filter(pk__in=wanted)
+            named = ApiKey.objects.owned_by(organization).select_related("service_account").filter(pk__in=wanted)
             nobody = _("Without a key")
         case _member:
             named = User.objects.filter(pk__in=wanted)
@@ -143,4 +143,4 @@ def _name_of(named: Project | ApiKey | User) -> str:
             return named.name
         case User():
             return named.get_full_name()
-    return str(named)
+    return f"{named.full_name} ({named.label})"

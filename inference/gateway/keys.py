@@ -38,7 +38,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    caller: Caller | None  # None: there is no such key, or it is revoked
+    caller: Caller | None  # None: there is no such key, or it is revoked or disabled
     loaded_at: float
 
 
@@ -131,14 +131,15 @@ _COLUMNS = (
 
 
 def _load_caller(digest: bytes) -> Caller | None:
-    row = ApiKey.objects.filter(digest=digest, revoked_at=None).values_list(*_COLUMNS).first()
+    working = ApiKey.objects.filter(revoked_at=None, disabled_at=None)
+    row = working.filter(digest=digest).values_list(*_COLUMNS).first()
     until = None
     if row is None:
         # A former secret; the second until which it works is compared with the time of each request.
         former = RetiredSecret.objects.filter(digest=digest).first()
         if former is None:
             return None
-        row = ApiKey.objects.filter(pk=former.api_key_id, revoked_at=None).values_list(*_COLUMNS).first()
+        row = working.filter(pk=former.api_key_id).values_list(*_COLUMNS).first()
         until = former.valid_until
     if row is None:
         return None

@@ -92,6 +92,9 @@ LOOKS = {
     "revoked": Look("danger", "ban"),
     "expired": Look("neutral", "clock"),
     "expiring": Look("caution", "clock"),
+    # Service accounts and their keys
+    "enabled": Look("good", "circle-check"),
+    "disabled": Look("caution", "circle-pause"),
     # Invitations
     "invited": Look("notice", "mail"),
     # Requests
