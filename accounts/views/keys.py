@@ -15,6 +15,7 @@ from accounts import selectors
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
 from accounts.forms import KeyForm, KeyLimitsForm, RotationForm, limits_of
 from accounts.models import ApiKey, Permission, Project, Scope, ServiceAccount
+from accounts.models.api_key import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from accounts.services.api_keys import UnableToIssueKey, change_key, issue_key, kind_for, revoke_key
 from accounts.services.key_rotation import UnableToRotateKey, rotate_key
 from portal.lib.http import page_or_partial
@@ -86,6 +87,8 @@ def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
     context = {
         "key": key,
         "state": state,
+        "requests_per_minute": REQUESTS_PER_MINUTE,
+        "tokens_per_minute": TOKENS_PER_MINUTE,
         "may_be_revoked": not key.has_ended(now),
         "former_secrets": [] if key.has_ended(now) else key.former_secrets_at(now),
         "leaks": list(key.leaks.order_by("-reported_at", "-pk")[:5]),
