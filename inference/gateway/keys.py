@@ -34,6 +34,8 @@ class Caller:
     may_infer: bool = True
     # A former secret ends before its key does.
     expires_at: datetime | None = None
+    # Of the secret that was shown; None for a person.
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,16 @@ class KeyRing:
             self._used = used | self._used
             raise
 
-    async def forget_changed(self, now: datetime) -> None:
-        """Forget the keys that changed lately. Raises what Django raises when the database cannot be reached."""
+    async def forget_changed(self, now: datetime) -> set[bytes]:
+        """Forget the keys that changed lately, and return the digests of their secrets.
+
+        Raises what Django raises when the database cannot be reached.
+        """
         self._looks += 1
-        for digest in await self._database.run(_changed_since, now - LOOK_BACK):
+        changed = await self._database.run(_changed_since, now - LOOK_BACK)
+        for digest in changed:
             self._known.pop(digest, None)
+        return changed
 
     async def _load_once(self, digest: bytes) -> Caller | None:
         """Load a key; callers who want the same one at once share the query."""
@@ -153,6 +160,7 @@ def _load_caller(digest: bytes) -> Caller | None:
         allowed_networks=networks_of(allowed_addresses),
         may_infer=Scope.INFERENCE.value in scopes,
         expires_at=min((end for end in (expires_at, until) if end is not None), default=None),
+        digest=digest,
     )
 
 
