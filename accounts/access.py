@@ -280,6 +280,11 @@ def idempotent[V: KeyAPIView, **P](
     return once
 
 
+def is_former_secret(request: KeyRequest) -> bool:
+    """Whether the caller shows a secret that its key had before a rotation, and that will stop."""
+    return digest_of(secret_in(request), settings.API_KEY_PEPPER) != bytes(request.api_key.digest)
+
+
 class InvalidApiKey(exceptions.AuthenticationFailed):
     status_code = 401
     default_code = "invalid_api_key"
@@ -319,7 +324,7 @@ def authenticate_key(secret: str, origin: Origin = NOWHERE) -> ApiKey:
         raise InvalidApiKey
     set_organization(organization_id)
     now = timezone.now()
-    keys = ApiKey.objects.select_related("organization", "project")
+    keys = ApiKey.objects.select_related("organization", "project", "service_account")
     api_key = keys.filter(digest=digest).first() or keys.opened_by(digest, now).first()
     if api_key is None or not api_key.is_usable(now):
         raise InvalidApiKey

@@ -1,4 +1,4 @@
-"""The REST API of keys and projects: /api/v1/keys, /api/v1/projects."""
+"""The REST API of projects, service accounts and keys: /api/v1/projects, /api/v1/service-accounts, /api/v1/keys."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,10 +13,17 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from accounts.access import KeyAPIView, idempotent
-from accounts.models import ApiKey, Overlap, Project, Scope
-from accounts.selectors import KeyView, key_view
+from accounts.models import ApiKey, Overlap, Project, Scope, ServiceAccount
+from accounts.models.service_account import LONGEST_DESCRIPTION
+from accounts.selectors import KeyView, key_view, service_account_view
 from accounts.services.api_keys import CUSTOMER_SCOPES, KeyLimits, change_key, issue_key, revoke_key
 from accounts.services.key_rotation import rotate_key
+from accounts.services.service_accounts import (
+    create_service_account,
+    delete_service_account,
+    disable_service_account,
+    enable_service_account,
+)
 from portal.lib.addresses import canonical_ranges
 from portal.lib.api import JsonResponse, cut
 from portal.lib.model_names import canonical_names
@@ -53,19 +60,27 @@ class Canonical(serializers.ListField):
             raise serializers.ValidationError(str(error)) from error
 
 
+class GivenScopes(serializers.MultipleChoiceField):
+    """Scopes that a key may give. A key never makes a key that could make keys: that takes a person."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        names = [scope.value for scope in CUSTOMER_SCOPES]
+        wrong = "“{input}” is no scope a key may give: " + ", ".join(names) + "."
+        super().__init__(choices=names, allow_empty=False, error_messages={"invalid_choice": wrong}, **kwargs)
+
+
+class NewServiceAccount(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=80)
+    description = serializers.CharField(max_length=LONGEST_DESCRIPTION, default="", allow_blank=True)
+    project = serializers.CharField(required=False)
+    scopes = GivenScopes()
+
+
 class NewKey(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=80)
     project = serializers.CharField(required=False)
-    # A key never makes a key that could make keys: that takes a person.
-    scopes = serializers.MultipleChoiceField(
-        choices=[scope.value for scope in CUSTOMER_SCOPES],
-        allow_empty=False,
-        error_messages={
-            "invalid_choice": "“{input}” is no scope a key may give: "
-            + ", ".join(scope.value for scope in CUSTOMER_SCOPES)
-            + "."
-        },
-    )
+    service_account = serializers.CharField(required=False)
+    scopes = GivenScopes()
     expires_at = serializers.DateTimeField(required=False)
     allowed_models = Canonical(read=canonical_names, default=())
     allowed_addresses = Canonical(read=canonical_ranges, default=())
@@ -105,24 +120,38 @@ class KeyList(KeyAPIView):
         given = NewKey(data=request.data)
         given.is_valid(raise_exception=True)
         now = timezone.now()
+        account = self._service_account(given.validated_data.get("service_account"))
+        asked = given.validated_data.get("project")
         issued = issue_key(
-            project=self._project(given.validated_data.get("project")),
+            project=account.project if account and asked is None else _project_of(self, asked),
             name=given.validated_data["name"],
             scopes=sorted(Scope(scope) for scope in given.validated_data["scopes"]),
             created_by=None,
             now=now,
             expires_at=given.validated_data.get("expires_at"),
             limits=KeyLimits(given.validated_data["allowed_models"], given.validated_data["allowed_addresses"]),
+            service_account=account,
         )
         return JsonResponse(NewKeyView(key_view(issued.api_key, now), issued.secret), status=201)
 
-    def _project(self, public_id: str | None) -> Project:
+    def _service_account(self, public_id: str | None) -> ServiceAccount | None:
         if public_id is None:
-            return self.request.api_key.project
-        project = Project.objects.owned_by(self.request.organization).filter(public_id=public_id).first()
-        if project is None:
-            raise serializers.ValidationError({"project": "There is no such project."})
-        return project
+            return None
+        accounts = ServiceAccount.objects.owned_by(self.request.organization).present().select_related("project")
+        account = accounts.filter(public_id=public_id).first()
+        if account is None:
+            raise serializers.ValidationError({"service_account": "There is no such service account."})
+        return account
+
+
+def _project_of(view: KeyAPIView, public_id: str | None) -> Project:
+    """Return the project that was asked for, or that of the key which asks."""
+    if public_id is None:
+        return view.request.api_key.project
+    project = Project.objects.owned_by(view.request.organization).filter(public_id=public_id).first()
+    if project is None:
+        raise serializers.ValidationError({"project": "There is no such project."})
+    return project
 
 
 class KeyDetail(KeyAPIView):
@@ -152,7 +181,7 @@ class KeyDetail(KeyAPIView):
         return self._shown(revoke_key(api_key=key, now=now), key, now)
 
     def _shown(self, changed: ApiKey, key: ApiKey, now: datetime) -> HttpResponse:
-        changed.project = key.project
+        changed.project, changed.service_account = key.project, key.service_account
         return JsonResponse(key_view(changed, now))
 
 
@@ -171,10 +200,68 @@ class KeyRotation(KeyAPIView):
         given.is_valid(raise_exception=True)
         now = timezone.now()
         issued = rotate_key(api_key=key, overlap=Overlap(given.validated_data["overlap_seconds"]), now=now)
-        issued.api_key.project = key.project
+        issued.api_key.project, issued.api_key.service_account = key.project, key.service_account
         return JsonResponse(NewKeyView(key_view(issued.api_key, now), issued.secret), status=201)
 
 
 def _key_of(view: KeyAPIView, public_id: str) -> ApiKey:
     keys = ApiKey.objects.owned_by(view.request.organization).with_projects().with_former_secrets()
     return get_object_or_404(keys, public_id=public_id)
+
+
+class ServiceAccountList(KeyAPIView):
+    scope = Scope.KEYS_WRITE
+
+    def get(self, request: Request) -> HttpResponse:
+        accounts = ServiceAccount.objects.owned_by(self.request.organization).present().select_related("project")
+        page = cut(accounts, request.query_params)
+        return JsonResponse(page.of([service_account_view(account) for account in page.objects]))
+
+    @idempotent
+    def post(self, request: Request) -> HttpResponse:
+        given = NewServiceAccount(data=request.data)
+        given.is_valid(raise_exception=True)
+        account = create_service_account(
+            project=_project_of(self, given.validated_data.get("project")),
+            name=given.validated_data["name"],
+            description=given.validated_data["description"],
+            scopes=sorted(Scope(scope) for scope in given.validated_data["scopes"]),
+            created_by=None,
+            now=timezone.now(),
+        )
+        return JsonResponse(service_account_view(account), status=201)
+
+
+class ServiceAccountDetail(KeyAPIView):
+    scope = Scope.KEYS_WRITE
+
+    def get(self, request: Request, public_id: str) -> HttpResponse:
+        return JsonResponse(service_account_view(_account_of(self, public_id)))
+
+    def delete(self, request: Request, public_id: str) -> HttpResponse:
+        account = delete_service_account(account=_account_of(self, public_id), now=timezone.now())
+        return JsonResponse(service_account_view(account))
+
+
+class ServiceAccountDisabling(KeyAPIView):
+    scope = Scope.KEYS_WRITE
+
+    def post(self, request: Request, public_id: str) -> HttpResponse:
+        account = disable_service_account(account=_account_of(self, public_id), now=timezone.now())
+        return JsonResponse(service_account_view(account))
+
+
+class ServiceAccountEnabling(KeyAPIView):
+    scope = Scope.KEYS_WRITE
+
+    def post(self, request: Request, public_id: str) -> HttpResponse:
+        account = _account_of(self, public_id)
+        if set(account.scopes) - set(CUSTOMER_SCOPES):
+            # What a key may not give, it may not give back either.
+            raise PermissionDenied("Only a person enables a service account that may do this much.")
+        return JsonResponse(service_account_view(enable_service_account(account=account, now=timezone.now())))
+
+
+def _account_of(view: KeyAPIView, public_id: str) -> ServiceAccount:
+    accounts = ServiceAccount.objects.owned_by(view.request.organization).present()
+    return get_object_or_404(accounts.select_related("project"), public_id=public_id)

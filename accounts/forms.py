@@ -1,6 +1,6 @@
 """Forms of sign-up, organizations, projects and API keys: shape only; services decide what is allowed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,10 +8,22 @@ from django import forms
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import ApiKey, Membership, Organization, Overlap, Project, ProjectRole, Role, Scope, User
+from accounts.models import (
+    ApiKey,
+    Membership,
+    Organization,
+    Overlap,
+    Project,
+    ProjectRole,
+    Role,
+    Scope,
+    ServiceAccount,
+    User,
+)
 from accounts.models.domain import JOINABLE_ROLES
+from accounts.models.service_account import LONGEST_DESCRIPTION
 from accounts.models.sso import LONGEST_CLIENT_ID
-from accounts.selectors import AuditFilters
+from accounts.selectors import AuditFilters, LeftKeys
 from accounts.services.api_keys import KeyLimits
 from portal.lib.addresses import canonical_ranges
 from portal.lib.model_names import canonical_names
@@ -145,7 +157,7 @@ class EndpointRotationForm(RotationForm):
 
 
 class KeyForm(KeyLimitsForm):
-    """A new API key. `projects`: those of the organization that may get it."""
+    """A new API key. `projects`: those of the organization that may get it; `accounts`: those whose it may be."""
 
     LIVES = [("30", _("30 days")), ("90", _("90 days")), ("365", _("1 year"))]
 
@@ -163,12 +175,28 @@ class KeyForm(KeyLimitsForm):
         required=False,
         help_text=_("It ends when I leave the organization; otherwise it belongs to the project and stays."),
     )
+    service_account = forms.ChoiceField(
+        label=_("Service account"),
+        required=False,
+        widget=LongSelect,
+        help_text=_(
+            "The program whose key it is. It works in the project above and sets the most that the key may do."
+        ),
+    )
 
-    def __init__(self, *args: object, projects: list[Project], **kwargs: object) -> None:
+    def __init__(
+        self, *args: object, projects: list[Project], accounts: Sequence[ServiceAccount], **kwargs: object
+    ) -> None:
         # Django's forms take many arguments, which pass through as they are.
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._projects = {project.public_id: project for project in projects}
+        self._accounts = {account.public_id: account for account in accounts}
         _offer(self, "project", [(project.public_id, project.name) for project in projects])
+        named = [(account.public_id, f"{account.name} · {account.project.name}") for account in accounts]
+        _offer(self, "service_account", [("", str(_("None"))), *named])
+
+    def chosen_service_account(self) -> ServiceAccount | None:
+        return self._accounts.get(self.cleaned_data["service_account"])
 
     def chosen_project(self) -> Project:
         return self._projects[self.cleaned_data["project"]]
@@ -178,6 +206,60 @@ class KeyForm(KeyLimitsForm):
 
     def expires_at(self, now: datetime) -> datetime:
         return now + timedelta(days=int(self.cleaned_data["expires_in"]))
+
+
+class ServiceAccountForm(forms.Form):
+    """A new service account. `projects`: those of the organization in which it may work."""
+
+    name = forms.CharField(label=_("Name"), max_length=80, help_text=_("The program, for example “nightly training”."))
+    project = forms.ChoiceField(label=_("Project"), widget=LongSelect)
+    description = forms.CharField(
+        label=_("What it does"),
+        required=False,
+        max_length=LONGEST_DESCRIPTION,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    scopes = forms.MultipleChoiceField(
+        label=_("What its keys may do at the most"),
+        choices=Scope.choices,
+        initial=[Scope.INFERENCE],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    def __init__(self, *args: object, projects: list[Project], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # as above
+        self._projects = {project.public_id: project for project in projects}
+        _offer(self, "project", [(project.public_id, project.name) for project in projects])
+
+    def chosen_project(self) -> Project:
+        return self._projects[self.cleaned_data["project"]]
+
+    def chosen_scopes(self) -> list[Scope]:
+        return [Scope(scope) for scope in self.cleaned_data["scopes"]]
+
+
+class RemovalForm(forms.Form):
+    """Who gets the keys that a member leaves behind: a choice for each project in which somebody could."""
+
+    def __init__(self, *args: object, left: Sequence[LeftKeys], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # as above
+        self._heirs: dict[str, dict[str, ServiceAccount]] = {}
+        for part in left:
+            if part.heirs:
+                name = f"heir_{part.project.public_id}"
+                self._heirs[name] = {account.public_id: account for account in part.heirs}
+                self.fields[name] = forms.ChoiceField(
+                    label=_("Keys in %(project)s") % {"project": part.project.name},
+                    required=False,
+                    widget=LongSelect,
+                    choices=[
+                        ("", _("Leave them with the project")),
+                        *((account.public_id, account.name) for account in part.heirs),
+                    ],
+                )
+
+    def chosen_heirs(self) -> list[ServiceAccount]:
+        return [heirs[chosen] for name, heirs in self._heirs.items() if (chosen := self.cleaned_data[name])]
 
 
 class InviteForm(forms.Form):

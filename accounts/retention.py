@@ -12,6 +12,7 @@ API_KEY = {"api_key_id": name_of("accounts_apikey", "api_key_id")}
 MEMBERSHIP = {"membership_id": name_of("accounts_membership", "membership_id")}
 INVITED_BY = {"invited_by_id": name_of("accounts_user", "invited_by_id")}
 PROJECT = {"project_id": name_of("accounts_project", "project_id")}
+SERVICE_ACCOUNT = {"service_account_id": name_of("accounts_serviceaccount", "service_account_id")}
 
 # What a legal hold keeps: rows of an organization that is under one, and rows of its members.
 HELD_BY_ORGANIZATION = "EXISTS (SELECT FROM accounts_organization AS o WHERE o.id = t.organization_id AND o.legal_hold)"
@@ -118,10 +119,27 @@ TABLES = (
             Personal("last_used_address"),
             Personal("last_used_agent"),
         ),
-        of_organization=Part("api_keys", hidden=("digest", "hash_version"), shown=PROJECT | MADE_BY),
+        of_organization=Part("api_keys", hidden=("digest", "hash_version"), shown=PROJECT | MADE_BY | SERVICE_ACCOUNT),
         of_person=Part(
-            "api_keys", "t.created_by_id = %(user)s", hidden=("digest", "hash_version"), shown=PROJECT | MADE_BY
+            "api_keys",
+            "t.created_by_id = %(user)s",
+            hidden=("digest", "hash_version"),
+            shown=PROJECT | MADE_BY | SERVICE_ACCOUNT,
         ),
+    ),
+    Table(
+        "accounts_serviceaccount",
+        "service accounts: programs that are members of a project",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "keys, and through them receipts and usage, say whose they are",
+        (
+            Personal("name", "the organization's own word for the program"),
+            Personal("description", "as name"),
+            Personal("created_by_id", "a number, which leads to nobody once they are erased"),
+        ),
+        of_organization=Part("service_accounts", shown=PROJECT | MADE_BY),
+        of_person=Part("service_accounts", "t.created_by_id = %(user)s", shown=PROJECT | MADE_BY),
     ),
     Table(
         "accounts_operatorkey",

@@ -74,6 +74,7 @@ ORGANIZATION = (
             Entry(_("Projects"), "folder-kanban", "accounts:project-list"),
             Entry(_("Domains"), "globe", "accounts:domain-list", Permission.MANAGE_ORGANIZATION),
             Entry(_("Single sign-on"), "log-in", "accounts:sso-settings", Permission.MANAGE_SIGN_ON),
+            Entry(_("Service accounts"), "bot", "accounts:service-account-list"),
             Entry(_("Audit log"), "scroll-text", "accounts:audit-log", Permission.VIEW_AUDIT_LOG),
             Entry(_("Settings"), "settings-2", "accounts:organization-settings", Permission.MANAGE_ORGANIZATION),
             Entry(_("Data"), "database", "organization-data", Permission.OWN),

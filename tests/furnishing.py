@@ -21,12 +21,15 @@ from accounts.models import (
     Organization,
     Overlap,
     Role,
+    ServiceAccount,
     User,
 )
 from accounts.models.invitation import LIFE
+from accounts.models.service_account import LONGEST_DESCRIPTION
 from accounts.services.api_keys import revoke_key
 from accounts.services.audit_endpoints import rotate_endpoint_secret
 from accounts.services.key_rotation import rotate_key
+from accounts.services.service_accounts import disable_service_account
 from billing.services.usage import record_usage
 from catalog.models import LeaseClass, ServedModel
 from compute.models import Instance, InstanceEvent
@@ -42,6 +45,7 @@ from tests.factories.accounts import (
     make_membership,
     make_organization,
     make_project,
+    make_service_account,
     make_sso_connection,
     make_sso_identity,
     make_user,
@@ -52,11 +56,12 @@ from tests.factories.inference import make_receipt
 
 # As long as a name may be, without a place to break.
 LONG_NAME = "a-name-that-somebody-took-the-whole-width-of-the-field-for"
-KEY_STATES = ["active", "expired", "revoked"]
+KEY_STATES = ["active", "expired", "revoked", "disabled"]
 # Word -> the states in which there is one in a furnished organization.
 STATES: dict[str, list[str]] = {
     "key": KEY_STATES,
     "audit_endpoint": [*(state.value for state in EndpointState), "paused_by_portal"],
+    "service_account": ["enabled", "disabled"],
     "instance": [state.value for state in State],
     "domain": [state.value for state in DomainState],
     "receipt": [status.value for status in Receipt.Status],
@@ -96,9 +101,11 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
         make_membership(organization, role=role)
     _invitations(organization, now)
     make_ssh_key(organization, LONG_NAME)
+    accounts = _service_accounts(organization, now)
     objects = {
         "key": _keys(organization, now),
         "audit_endpoint": _audit_endpoints(organization, now),
+        "service_account": accounts,
         "instance": _instances(organization, now),
         "receipt": _receipts(organization, now),
         "domain": _domains(organization, now),
@@ -125,9 +132,21 @@ def _invitations(organization: Organization, now: datetime) -> None:
     make_invitation(organization, "late@example.com", invited_by=owner, now=now - 2 * LIFE)
 
 
+def _service_accounts(organization: Organization, now: datetime) -> dict[str, str]:
+    project = organization.projects.in_order()[0]
+    made = {state: make_service_account(project, f"{state}-{LONG_NAME}"[:80]) for state in STATES["service_account"]}
+    for account in made.values():
+        make_key(project, now=now, service_account=account)
+    ServiceAccount.objects.filter(pk=made["enabled"].pk).update(description="x" * LONGEST_DESCRIPTION)
+    disable_service_account(account=made["disabled"], now=now)
+    return {state: account.public_id for state, account in made.items()}
+
+
 def _keys(organization: Organization, now: datetime) -> dict[str, str]:
     project = organization.projects.in_order()[0]
     made = {state: make_key(project, now=now - timedelta(days=1)).api_key for state in KEY_STATES}
+    account = ServiceAccount.objects.owned_by(organization).get(disabled_at__isnull=False)
+    ApiKey.objects.filter(pk=made["disabled"].pk).update(service_account=account, disabled_at=now)
     revoke_key(api_key=made["revoked"], now=now)
     KeyLeak.objects.create(
         organization=organization,

@@ -66,6 +66,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("accounts:api-key-list", "POST"): lambda world: {"name": "robot", "scopes": ["inference"]},
     ("accounts:api-key-detail", "DELETE"): lambda world: None,
     ("accounts:api-key-detail", "PATCH"): lambda world: {"name": "robot two"},
+    ("accounts:api-service-account-list", "POST"): lambda world: {"name": "robot", "scopes": ["inference"]},
+    ("accounts:api-service-account-detail", "DELETE"): lambda world: None,
+    ("accounts:api-service-account-disable", "POST"): lambda world: None,
     ("compute:api-launch", "POST"): launch_body,
     ("compute:api-terminate", "POST"): lambda world: {"instance_ids": [world.objects["instance"]]},
     ("compute:api-ssh-key-list", "POST"): lambda world: {"name": "robot"},
@@ -73,6 +76,7 @@ BODIES: dict[tuple[str, str], Any] = {
 }
 # Routes of programs that no row of the world lets change anything.
 PROGRAMS_WITHOUT_CHANGE = {
+    "accounts:api-service-account-enable": "the world's is enabled; the page of a disabled one is pressed above",
     "compute:api-restart": "the world's instance has not booted; the page of a running one is pressed above",
 }
 

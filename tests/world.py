@@ -27,6 +27,7 @@ from tests.factories.accounts import (
     make_membership,
     make_organization,
     make_project_membership,
+    make_service_account,
     make_sso_connection,
     make_user,
 )
@@ -54,13 +55,20 @@ def _ssh_key(organization: Organization) -> str:
     return make_ssh_key(organization).public_id
 
 
+def _service_account(organization: Organization) -> str:
+    return make_service_account(organization.projects.get(), f"robots of {organization.slug}").public_id
+
+
 def _receipt(organization: Organization) -> str:
     return make_receipt(organization).request_id
 
 
 def _member(organization: Organization) -> str:
     member = make_membership(organization, role=Role.VIEWER)
-    make_project_membership(member, organization.projects.get())
+    project = organization.projects.get()
+    make_project_membership(member, project)
+    # Which stays when they go: their removal says so, and asks who answers for it.
+    issue_key(project=project, name="left", scopes=[Scope.INFERENCE], created_by=member.user, now=NOW)
     return member.public_id
 
 
@@ -85,6 +93,7 @@ def _domain(organization: Organization) -> str:
 OBJECTS: dict[str, Callable[[Organization], str]] = {
     "key": _api_key,
     "project": _project,
+    "service_account": _service_account,
     "member": _member,
     "invitation": _invitation,
     "audit_endpoint": _audit_endpoint,

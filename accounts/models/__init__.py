@@ -1,6 +1,6 @@
 """Who: users, organizations and their members, projects, API keys."""
 
-from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
+from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret
 from accounts.models.audit import AuditEvent, AuditOrigin
 from accounts.models.audit_endpoint import AuditEndpoint, EndpointState
 from accounts.models.domain import Domain, DomainState
@@ -9,6 +9,8 @@ from accounts.models.invitation import Invitation, InvitationState
 from accounts.models.notice import Notice
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
 from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
+from accounts.models.scope import Scope
+from accounts.models.service_account import ServiceAccount
 from accounts.models.sso import SsoConnection, SsoIdentity
 from accounts.models.user import User
 
@@ -39,6 +41,7 @@ __all__ = [
     "RetiredSecret",
     "Role",
     "Scope",
+    "ServiceAccount",
     "SsoConnection",
     "SsoIdentity",
     "User",

@@ -11,6 +11,8 @@ from django.db.models.functions import Greatest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.organization import Organization, Project
+from accounts.models.scope import Scope
+from accounts.models.service_account import ServiceAccount
 from accounts.models.user import User
 from portal.lib.addresses import LONGEST_RANGE, is_within, networks_of
 from portal.lib.key_format import HASH_VERSION
@@ -20,15 +22,9 @@ LONGEST_AGENT = 200
 LONGEST_URL = 500
 LONGEST_SOURCE = 80
 
-
-class Scope(models.TextChoices):
-    INFERENCE = "inference", _("Call models")
-    INSTANCES_READ = "instances:read", _("See instances")
-    INSTANCES_WRITE = "instances:write", _("Launch and end instances")
-    USAGE_READ = "usage:read", _("See usage and receipts")
-    BILLING_READ = "billing:read", _("See spend and invoices")
-    KEYS_WRITE = "keys:write", _("Create and revoke keys")
-    WEBHOOKS_WRITE = "webhooks:write", _("Manage webhooks")
+# What one key may ask of models, counted by each gateway process for itself (inference.gateway.limits).
+REQUESTS_PER_MINUTE = 6_000
+TOKENS_PER_MINUTE = 4_000_000
 
 
 class OperatorScope(models.TextChoices):
@@ -42,6 +38,7 @@ class KeyState(models.TextChoices):
     ACTIVE = "active", _("Active")
     EXPIRED = "expired", _("Expired")
     REVOKED = "revoked", _("Revoked")
+    DISABLED = "disabled", _("Disabled")
 
 
 class Overlap(models.IntegerChoices):
@@ -82,6 +79,10 @@ class Secret(models.Model):
     def is_usable(self, now: datetime) -> bool:
         return self.state(now) is KeyState.ACTIVE
 
+    def has_ended(self, now: datetime) -> bool:
+        """Whether it can never be used again."""
+        return self.state(now) in (KeyState.REVOKED, KeyState.EXPIRED)
+
     def state(self, now: datetime) -> KeyState:
         if self.revoked_at is not None:
             return KeyState.REVOKED
@@ -94,11 +95,18 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def owned_by(self, organization: Organization) -> ApiKeyQuerySet:
         return self.filter(organization=organization)
 
+    def unrevoked(self) -> ApiKeyQuerySet:
+        return self.filter(revoked_at=None)
+
+    def left_by(self, user: User) -> ApiKeyQuerySet:
+        """Those that a person made and that stay when the person goes, until somebody else answers for them."""
+        return self.filter(created_by=user, is_personal=False, service_account=None)
+
     def newest_first(self) -> ApiKeyQuerySet:
         return self.order_by("-created_at", "-pk")
 
     def with_projects(self) -> ApiKeyQuerySet:
-        return self.select_related("project", "created_by")
+        return self.select_related("project", "created_by", "service_account")
 
     def with_former_secrets(self) -> ApiKeyQuerySet:
         return self.prefetch_related("retired_secrets")
@@ -129,6 +137,13 @@ class ApiKey(Secret):
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     # Made by a member for themselves: it ends with their membership, while the project's other keys stay.
     is_personal = models.BooleanField(default=False, db_default=False)
+    # Whose it is when a program's; of the key's project, and it outlasts whoever made the key.
+    service_account = models.ForeignKey(
+        ServiceAccount, null=True, blank=True, on_delete=models.CASCADE, related_name="api_keys"
+    )
+    # When its service account was disabled; None again once that is enabled. Kept here, so that whoever looks at a
+    # key needs no other row.
+    disabled_at = models.DateTimeField(null=True, blank=True)
     # Moves with every change that a running gateway must hear of within a second (decisions: Inference).
     changed_at = models.DateTimeField()
 
@@ -145,12 +160,28 @@ class ApiKey(Secret):
                 condition=Q(is_personal=False) | Q(created_by__isnull=False) | Q(revoked_at__isnull=False),
                 name="api_key_personal_has_its_person",
             ),
+            models.CheckConstraint(
+                condition=Q(is_personal=False) | Q(service_account=None), name="api_key_personal_or_of_service_account"
+            ),
+            models.CheckConstraint(
+                condition=Q(disabled_at=None) | Q(service_account__isnull=False),
+                name="api_key_disabled_with_its_service_account",
+            ),
         ]
         # The gateway polls for what changed since it last looked.
         indexes = [models.Index(fields=["changed_at"], name="api_key_changed_at")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.label})"
+
+    @property
+    def full_name(self) -> str:
+        """The key's name, with that of the service account whose it is."""
+        return f"{self.service_account.name} / {self.name}" if self.service_account else self.name
+
+    def state(self, now: datetime) -> KeyState:
+        state = super().state(now)
+        return KeyState.DISABLED if state is KeyState.ACTIVE and self.disabled_at is not None else state
 
     def scope_words(self) -> list[str]:
         """What the key may do, in words of the pages."""

@@ -21,6 +21,7 @@ class Permission(models.TextChoices):
     VIEW = "view", _("See pages of the organization")
     USE_MODELS = "use_models", _("Call models in the console")
     MANAGE_KEYS = "manage_keys", _("Create, rotate and revoke API keys")
+    MANAGE_SERVICE_ACCOUNTS = "manage_service_accounts", _("Create, disable and delete service accounts")
     MANAGE_INSTANCES = "manage_instances", _("Launch, stop and end instances; manage SSH keys and volumes")
     VIEW_SPEND = "view_spend", _("See spend, caps and invoices")
     MANAGE_BILLING = "manage_billing", _("Change caps, payment methods and tax details")
@@ -42,6 +43,7 @@ _BUILDERS = {
 _MONEY = {Permission.VIEW_SPEND, Permission.MANAGE_BILLING}
 _LEADERS = {
     Permission.MANAGE_PROJECTS,
+    Permission.MANAGE_SERVICE_ACCOUNTS,
     Permission.MANAGE_MEMBERS,
     Permission.MANAGE_ORGANIZATION,
     Permission.VIEW_AUDIT_LOG,

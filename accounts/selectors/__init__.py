@@ -20,7 +20,15 @@ from accounts.selectors.domains import (
     organization_id_of_domain,
     verified_domains_of,
 )
-from accounts.selectors.keys import KeyPage, KeyRow, KeyView, key_page, key_view, organization_id_of_key
+from accounts.selectors.keys import (
+    KeyPage,
+    KeyRow,
+    KeyView,
+    key_page,
+    key_view,
+    organization_id_of_key,
+    service_account_keys,
+)
 from accounts.selectors.members import (
     InvitationRow,
     InvitationView,
@@ -36,6 +44,15 @@ from accounts.selectors.members import (
     organization_id_of_invitation,
 )
 from accounts.selectors.organizations import ProjectPage, membership_in, memberships_of, project_page
+from accounts.selectors.service_accounts import (
+    LeftKeys,
+    ServiceAccountPage,
+    ServiceAccountRow,
+    ServiceAccountView,
+    keys_left_by,
+    service_account_page,
+    service_account_view,
+)
 from accounts.selectors.sso import (
     OwnerRow,
     connection_in,
@@ -58,10 +75,14 @@ __all__ = [
     "KeyPage",
     "KeyRow",
     "KeyView",
+    "LeftKeys",
     "MemberPage",
     "MemberRow",
     "OwnerRow",
     "ProjectPage",
+    "ServiceAccountPage",
+    "ServiceAccountRow",
+    "ServiceAccountView",
     "audit_page",
     "connection_in",
     "domain_rows",
@@ -78,6 +99,7 @@ __all__ = [
     "join_offers",
     "key_page",
     "key_view",
+    "keys_left_by",
     "link_batches",
     "links",
     "member_page",
@@ -89,6 +111,9 @@ __all__ = [
     "organization_id_of_key",
     "owner_rows",
     "project_page",
+    "service_account_keys",
+    "service_account_page",
+    "service_account_view",
     "sso_connection_of",
     "sso_slug_of_address",
     "verified_domains_of",

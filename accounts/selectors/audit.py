@@ -87,8 +87,8 @@ def _narrowed(entries: AuditEventQuerySet, filters: AuditFilters) -> AuditEventQ
 def _names(organization: Organization, ids: set[str]) -> dict[str, str]:
     """Return who the actors are; somebody who has been erased goes by their id."""
     people = User.objects.filter(public_id__in=ids, erased_at=None)
-    keys = ApiKey.objects.owned_by(organization).filter(public_id__in=ids)
-    return {user.public_id: user.email for user in people} | {key.public_id: key.name for key in keys}
+    keys = ApiKey.objects.owned_by(organization).with_projects().filter(public_id__in=ids)
+    return {user.public_id: user.email for user in people} | {key.public_id: key.full_name for key in keys}
 
 
 def _row(entry: AuditEvent, names: dict[str, str], origin: AuditOrigin | None) -> AuditRow:

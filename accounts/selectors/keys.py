@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Q
 
-from accounts.models import ApiKey, KeyState, Organization
+from accounts.models import ApiKey, KeyState, Organization, ServiceAccount
 from accounts.selectors.pages import PAGE_SIZE, is_text
 
 
@@ -29,6 +29,7 @@ class KeyView:
     state: str
     scopes: list[str]
     project: str
+    service_account: str | None  # whose it is, when a program's
     allowed_models: list[str]  # empty: all
     allowed_addresses: list[str]  # empty: from anywhere
     expires_at: datetime | None
@@ -40,7 +41,7 @@ class KeyView:
 
 
 def key_view(api_key: ApiKey, now: datetime) -> KeyView:
-    """Return what a program may know of a key. `api_key` comes with its project and former secrets."""
+    """Return what a program may know of a key. `api_key` comes with its project, service account and former secrets."""
     former = api_key.former_secrets_at(now) if api_key.is_usable(now) else []
     return KeyView(
         id=api_key.public_id,
@@ -50,6 +51,7 @@ def key_view(api_key: ApiKey, now: datetime) -> KeyView:
         state=api_key.state(now).value,
         scopes=list(api_key.scopes),
         project=api_key.project.public_id,
+        service_account=api_key.service_account.public_id if api_key.service_account else None,
         allowed_models=list(api_key.allowed_models),
         allowed_addresses=list(api_key.allowed_addresses),
         expires_at=api_key.expires_at,
@@ -69,9 +71,10 @@ class KeyRow:
     name: str
     label: str
     project: str
+    service_account: str  # its name, or empty
     state: str
     state_label: str
-    is_active: bool
+    may_be_revoked: bool
     last_used_at: datetime | None
     expires_at: datetime | None
 
@@ -88,20 +91,28 @@ def key_page(organization: Organization, now: datetime, after: str) -> KeyPage:
     last = keys.filter(public_id=after).values_list("created_at", "pk").first() if is_text(after) else None
     if last is not None:
         keys = keys.filter(Q(created_at__lt=last[0]) | Q(created_at=last[0], pk__lt=last[1]))
-    found = list(keys.select_related("project").newest_first()[: PAGE_SIZE + 1])
-    rows = [_key_row(key, key.state(now)) for key in found[:PAGE_SIZE]]
+    found = list(keys.select_related("project", "service_account").newest_first()[: PAGE_SIZE + 1])
+    rows = [_key_row(key, now) for key in found[:PAGE_SIZE]]
     return KeyPage(rows, rows[-1].public_id if len(found) > PAGE_SIZE else "")
 
 
-def _key_row(key: ApiKey, state: KeyState) -> KeyRow:
+def service_account_keys(account: ServiceAccount, now: datetime) -> list[KeyRow]:
+    """Return an account's keys, newest first: at most 50, of which a project has no more than 200 that work."""
+    keys = account.api_keys.select_related("project", "service_account").newest_first()
+    return [_key_row(key, now) for key in keys[:PAGE_SIZE]]
+
+
+def _key_row(key: ApiKey, now: datetime) -> KeyRow:
+    state = key.state(now)
     return KeyRow(
         public_id=key.public_id,
         name=key.name,
         label=key.label,
         project=key.project.name,
+        service_account=key.service_account.name if key.service_account else "",
         state=state.value,
         state_label=str(state.label),
-        is_active=state is KeyState.ACTIVE,
+        may_be_revoked=state in (KeyState.ACTIVE, KeyState.DISABLED),
         last_used_at=key.last_used_at,
         expires_at=key.expires_at,
     )

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from django.conf import settings
 from django.db import connection, transaction
 
-from accounts.models import ApiKey, Membership, OperatorKey, Organization, Project, Scope, User
+from accounts.models import ApiKey, Membership, OperatorKey, Organization, Project, Scope, ServiceAccount, User
 from accounts.models.api_key import LONGEST_AGENT, OperatorScope
 from accounts.services.audit import changed, person, record_event
 from portal.lib.addresses import UnreadableRange, canonical_ranges
@@ -73,23 +73,20 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     expires_at: datetime | None = None,
     limits: KeyLimits = NO_LIMITS,
     is_personal: bool = False,
+    service_account: ServiceAccount | None = None,
 ) -> IssuedKey:
     """Issue a key of a project; without `expires_at` it lives 90 days.
 
-    is_personal: it ends when `created_by` leaves the organization. Raises UnableToIssueKey for an empty name or scope
-    list, a date in the past, a management key that could call models, another key that could manage keys, a personal
-    key of who is no member, too many keys or a closed organization; UnableToLimitKey.
+    is_personal: it ends when `created_by` leaves the organization. service_account: whose it is, when a program's.
+    Raises UnableToIssueKey for an empty name or scope list, a date in the past, a management key that could call
+    models, another key that could manage keys, a personal key of who is no member, a service account that works
+    elsewhere, rests or may less, too many keys or a closed organization; UnableToLimitKey.
     """
     name = _readable_name(name)
     limits = _canonical(limits)
-    if not scopes:
-        raise UnableToIssueKey("Choose at least one scope.")
+    _check_scopes(scopes, kind)
     if expires_at is not None and expires_at <= now:
         raise UnableToIssueKey("The expiry must be in the future.")
-    if kind is KeyKind.MANAGEMENT and Scope.INFERENCE in scopes:
-        raise UnableToIssueKey("A management key cannot call models: make a separate key for that.")
-    if kind is not KeyKind.MANAGEMENT and Scope.KEYS_WRITE in scopes:
-        raise UnableToIssueKey("Only a management key can create and revoke keys.")
     # Lock the project, so that two requests at once cannot pass the limit together, and its organization, so that it is
     # not closed meanwhile. Not against rows that refer to them: their writers may hold the audit log, our last lock.
     locked = Project.objects.select_for_update(no_key=True).select_related("organization")
@@ -99,6 +96,8 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     if is_personal:
         # After the organization, as whoever ends a membership does.
         _lock_member(project, created_by)
+    if service_account is not None:
+        _lock_service_account(service_account, project, scopes, is_personal=is_personal)
     if ApiKey.objects.filter(project=project, revoked_at=None).count() >= MAXIMUM_KEYS:
         raise UnableToIssueKey(f"A project has at most {MAXIMUM_KEYS} keys: revoke one that nobody uses.")
 
@@ -116,6 +115,7 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
         last_four=secret[-4:],
         created_by=created_by,
         is_personal=is_personal,
+        service_account=service_account,
         created_at=now,
         expires_at=expires_at or now + DEFAULT_LIFE,
         changed_at=now,
@@ -129,12 +129,25 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
             "project": (None, project.public_id),
             "scopes": (None, list(api_key.scopes)),
             "expires_at": (None, f"{api_key.expires_at:%Y-%m-%dT%H:%M:%SZ}"),
-            **changed(allowed_models=([], api_key.allowed_models), allowed_addresses=([], api_key.allowed_addresses)),
+            **changed(
+                allowed_models=([], api_key.allowed_models),
+                allowed_addresses=([], api_key.allowed_addresses),
+                service_account=(None, service_account.public_id if service_account else None),
+            ),
         },
         actor=person(created_by) if created_by else None,
         now=now,
     )
     return IssuedKey(api_key, secret)
+
+
+def _check_scopes(scopes: Sequence[Scope], kind: KeyKind) -> None:
+    if not scopes:
+        raise UnableToIssueKey("Choose at least one scope.")
+    if kind is KeyKind.MANAGEMENT and Scope.INFERENCE in scopes:
+        raise UnableToIssueKey("A management key cannot call models: make a separate key for that.")
+    if kind is not KeyKind.MANAGEMENT and Scope.KEYS_WRITE in scopes:
+        raise UnableToIssueKey("Only a management key can create and revoke keys.")
 
 
 def _readable_name(name: str) -> str:
@@ -159,6 +172,21 @@ def _lock_member(project: Project, person_: User | None) -> None:
     members = Membership.objects.filter(organization=project.organization_id, user=person_)
     if person_ is None or not list(members.select_for_update(no_key=True)):
         raise UnableToIssueKey("Only a member can have a key of their own.")
+
+
+def _lock_service_account(
+    account: ServiceAccount, project: Project, scopes: Sequence[Scope], *, is_personal: bool
+) -> None:
+    """Hold the account until the key exists, so that disabling it at the same time disables the key too."""
+    account = ServiceAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
+    if account.project_id != project.pk:
+        raise UnableToIssueKey(f"The service account {account.name} works in another project.")
+    if is_personal:
+        raise UnableToIssueKey("A key is either yours alone or a service account's.")
+    if account.state is not ServiceAccount.State.ENABLED:
+        raise UnableToIssueKey(f"The service account {account.name} is disabled.")
+    if beyond := [scope for scope in scopes if scope not in account.scopes]:
+        raise UnableToIssueKey(f"The service account {account.name} may not do that: {', '.join(beyond)}.")
 
 
 # What a first program needs, and nothing that could cost a company its peace: no billing, keys or webhooks.

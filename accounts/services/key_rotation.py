@@ -29,7 +29,7 @@ def rotate_key(*, api_key: ApiKey, overlap: Overlap, now: datetime) -> IssuedKey
     Raises UnableToRotateKey for a key that has ended, or that five former secrets still open.
     """
     api_key = ApiKey.objects.select_for_update().get(pk=api_key.pk)
-    if not api_key.is_usable(now):
+    if api_key.has_ended(now):
         raise UnableToRotateKey("This key has ended: make a new one.")
     former = RetiredSecret.objects.filter(api_key=api_key)
     former.filter(valid_until__lte=now - KEPT_AFTER).delete()

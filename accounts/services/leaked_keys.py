@@ -74,7 +74,7 @@ def end_leaked_secret(*, secret: str, url: str, source: str, reporter: str, now:
 
 def _end_key(digest: bytes, now: datetime) -> tuple[ApiKey, bool] | None:
     key = ApiKey.objects.select_for_update().filter(digest=digest).first()
-    if key is None or not key.is_usable(now):
+    if key is None or key.has_ended(now):
         return None
     key.revoked_at = key.changed_at = now
     key.save(update_fields=["revoked_at", "changed_at"])
@@ -85,7 +85,7 @@ def _end_former_secret(digest: bytes, now: datetime) -> tuple[ApiKey, bool] | No
     alive = RetiredSecret.objects.filter(digest=digest).working_at(now)
     # The key first, as whoever rotates it does.
     key = ApiKey.objects.select_for_update().filter(pk__in=alive.values("api_key_id")).first()
-    if key is None or not key.is_usable(now) or not alive.end(now):
+    if key is None or key.has_ended(now) or not alive.end(now):
         return None
     key.changed_at = now
     key.save(update_fields=["changed_at"])
@@ -94,7 +94,7 @@ def _end_former_secret(digest: bytes, now: datetime) -> tuple[ApiKey, bool] | No
 
 def _end_operator_key(digest: bytes, now: datetime) -> bool:
     key = OperatorKey.objects.select_for_update().filter(digest=digest).first()
-    if key is not None and key.is_usable(now):
+    if key is not None and not key.has_ended(now):
         key.revoked_at = now
         key.save(update_fields=["revoked_at"])
         # It belongs to no organization: whoever watches the portal is told.

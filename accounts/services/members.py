@@ -4,14 +4,16 @@ Each function locks the organization first and then reads again who asks and who
 second sees what the first left: that is why an organization never loses its last owner.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
 
-from accounts.models import Membership, Organization, Permission, Role
+from accounts.models import ApiKey, Membership, Organization, Permission, Role, ServiceAccount
 from accounts.selectors import is_only_break_glass, is_only_owner
 from accounts.services.api_keys import revoke_personal_keys
 from accounts.services.audit import record_event
+from accounts.services.service_accounts import hand_over_keys
 from portal.lib.errors import DomainError
 
 
@@ -91,10 +93,14 @@ def change_role(*, membership: Membership, role: Role, by: Membership, now: date
 
 
 @transaction.atomic
-def remove_member(*, membership: Membership, by: Membership, now: datetime) -> None:
+def remove_member(
+    *, membership: Membership, by: Membership, now: datetime, heirs: Sequence[ServiceAccount] = ()
+) -> None:
     """End somebody's membership, their access from their next request on, and the keys that they made for themselves.
 
-    Raises UnableToRemoveMember if `by` may not or means themselves, or if the person is gone already.
+    heirs: service accounts, each of which gets the other keys that the person made in its project; the rest stay as
+    they are. Raises UnableToRemoveMember if `by` may not or means themselves, or if the person is gone already;
+    UnableToHandOverKeys.
     """
     organization = lock_organization(membership.organization_id)
     asker = manager(by, UnableToRemoveMember)
@@ -107,6 +113,9 @@ def remove_member(*, membership: Membership, by: Membership, now: datetime) -> N
         raise UnableToRemoveMember("Only an owner can remove an owner.")
     if is_only_break_glass(member):
         raise UnableToRemoveMember(ONLY_BREAK_GLASS)
+    _lock_all_that_ends(member, heirs)
+    for account in heirs:
+        hand_over_keys(made_by=member.user, account=account, now=now)
     _end(member, now)
     record_event(
         "member.removed",
@@ -177,9 +186,20 @@ def _current(membership: Membership) -> Membership | None:
     return Membership.objects.select_related("user", "organization").filter(pk=membership.pk).first()
 
 
+def _lock_all_that_ends(member: Membership, heirs: Sequence[ServiceAccount] = ()) -> None:
+    """Lock the membership, the heirs and every key of the person before the first entry in the audit log.
+
+    The membership first, against a key that they are making for themselves right now.
+    """
+    list(Membership.objects.select_for_update().filter(pk=member.pk).values_list("pk", flat=True))
+    accounts = ServiceAccount.objects.filter(pk__in=[account.pk for account in heirs])
+    list(accounts.select_for_update(no_key=True).order_by("pk"))
+    keys = ApiKey.objects.owned_by(member.organization).unrevoked().filter(created_by=member.user)
+    list(keys.select_for_update().order_by("pk").values_list("pk", flat=True))
+
+
 def _end(member: Membership, now: datetime) -> None:
-    # Locked first, against a key that they are making for themselves right now.
-    mine = Membership.objects.select_for_update().filter(pk=member.pk)
-    list(mine.values_list("pk", flat=True))
+    _lock_all_that_ends(member)
+    mine = Membership.objects.filter(pk=member.pk)
     revoke_personal_keys(organization=member.organization, user=member.user, now=now)
     mine.delete()

@@ -1,5 +1,8 @@
 """Pages of API keys. A secret is on one answer only, and nowhere after."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
@@ -11,7 +14,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts import selectors
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
 from accounts.forms import KeyForm, KeyLimitsForm, RotationForm, limits_of
-from accounts.models import ApiKey, KeyState, Permission, Project
+from accounts.models import ApiKey, Permission, Project, Scope, ServiceAccount
+from accounts.models.api_key import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from accounts.services.api_keys import UnableToIssueKey, change_key, issue_key, kind_for, revoke_key
 from accounts.services.key_rotation import UnableToRotateKey, rotate_key
 from portal.lib.http import page_or_partial
@@ -34,7 +38,8 @@ def key_list(request: OrganizationRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_create(request: OrganizationRequest) -> HttpResponse:
     projects = list(Project.objects.owned_by(request.organization).in_order())
-    form = KeyForm(request.POST or None, projects=projects)
+    accounts = list(ServiceAccount.objects.owned_by(request.organization).enabled().in_order())
+    form = KeyForm(request.POST or None, projects=projects, accounts=accounts, initial=_asked_for(request, accounts))
     if form.is_valid():
         now = timezone.now()
         try:
@@ -48,6 +53,7 @@ def key_create(request: OrganizationRequest) -> HttpResponse:
                 expires_at=form.expires_at(now),
                 limits=form.limits(),
                 is_personal=form.cleaned_data["is_personal"],
+                service_account=form.chosen_service_account(),
             )
         except UnableToIssueKey as error:
             form.add_error(None, str(error))
@@ -60,6 +66,17 @@ def key_create(request: OrganizationRequest) -> HttpResponse:
     return render(request, template, {"form": form}, status=status)
 
 
+def _asked_for(request: OrganizationRequest, accounts: Sequence[ServiceAccount]) -> dict[str, Any]:
+    """Return what the form starts with on the way from a service account's page: its project, and all it may do."""
+    asked = request.GET.get("service_account")
+    account = next((account for account in accounts if account.public_id == asked), None)
+    if account is None:
+        return {}
+    # A key that manages keys cannot call models, so the form does not propose it.
+    scopes = [scope for scope in account.scopes if scope != Scope.KEYS_WRITE] or list(account.scopes)
+    return {"service_account": account.public_id, "project": account.project.public_id, "scopes": scopes}
+
+
 @organization_required(Permission.VIEW)
 @require_safe
 def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
@@ -70,7 +87,10 @@ def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
     context = {
         "key": key,
         "state": state,
-        "former_secrets": key.former_secrets_at(now) if state is KeyState.ACTIVE else [],
+        "requests_per_minute": REQUESTS_PER_MINUTE,
+        "tokens_per_minute": TOKENS_PER_MINUTE,
+        "may_be_revoked": not key.has_ended(now),
+        "former_secrets": [] if key.has_ended(now) else key.former_secrets_at(now),
         "leaks": list(key.leaks.order_by("-reported_at", "-pk")[:5]),
         "api_url": f"{settings.PORTAL_URL}/v1",
         "may_manage": request.membership.may(Permission.MANAGE_KEYS),

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import selectors
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
-from accounts.forms import RoleForm, TransferForm
+from accounts.forms import RemovalForm, RoleForm, TransferForm
 from accounts.models import Membership, Permission
 from accounts.services.members import (
     UnableToChangeRole,
@@ -21,6 +21,7 @@ from accounts.services.members import (
     remove_member,
     transfer_ownership,
 )
+from accounts.services.service_accounts import UnableToHandOverKeys
 
 
 @organization_required(Permission.VIEW)
@@ -61,17 +62,23 @@ def role(request: OrganizationRequest, public_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def remove(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Ask once, then end the membership. Ending access never waits for a new proof of who one is."""
-    members = Membership.objects.owned_by(request.organization).select_related("user")
+    members = Membership.objects.owned_by(request.organization).select_related("user", "organization")
     member = get_object_or_404(members, public_id=public_id)
-    if request.method == "POST":
+    left = selectors.keys_left_by(member)
+    form = RemovalForm(request.POST if request.method == "POST" else None, left=left)
+    if form.is_valid():
         try:
-            remove_member(membership=member, by=request.membership, now=timezone.now())
+            remove_member(membership=member, by=request.membership, now=timezone.now(), heirs=form.chosen_heirs())
+        except UnableToHandOverKeys as error:
+            form.add_error(None, str(error))
         except UnableToRemoveMember as error:
             messages.error(request, str(error))
+            return redirect("accounts:member-list", request.organization.slug)
         else:
             messages.success(request, _("%(name)s is no longer a member.") % {"name": member.user.get_full_name()})
-        return redirect("accounts:member-list", request.organization.slug)
-    return render(request, "accounts/member_remove.html", {"member": member})
+            return redirect("accounts:member-list", request.organization.slug)
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/member_remove.html", {"member": member, "left": left, "form": form}, status=status)
 
 
 @organization_required(Permission.VIEW)

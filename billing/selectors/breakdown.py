@@ -154,11 +154,8 @@ def _names(organization: Organization, grouping: Grouping, causes: Iterable[str]
             named = Project.objects.owned_by(organization).filter(pk__in=wanted).only("public_id", "name")
             nobody = ""
         case Grouping.KEY:
-            named = (
-                ApiKey.objects.owned_by(organization)
-                .filter(pk__in=wanted)
-                .only("public_id", "name", "prefix", "last_four")
-            )
+            keys = ApiKey.objects.owned_by(organization).select_related("service_account").filter(pk__in=wanted)
+            named = keys.only("public_id", "name", "prefix", "last_four", "service_account__name")
             nobody = _("Without a key")
         case _member:
             named = User.objects.filter(pk__in=wanted).only("public_id", "full_name", "email")
@@ -173,4 +170,4 @@ def _name_of(named: Project | ApiKey | User) -> str:
             return named.name
         case User():
             return named.get_full_name()
-    return str(named)
+    return f"{named.full_name} ({named.label})"

@@ -186,6 +186,8 @@ class _Completion:
             delivered = number - 1 if self.is_chat else number
             if self.faults.cut is not None and delivered >= self.faults.cut:
                 raise Cut
+            if self.faults.stall is not None and delivered >= self.faults.stall:
+                await asyncio.Event().wait()
             chunk = self._envelope("chat.completion.chunk" if self.is_chat else "text_completion")
             chunk["choices"] = [choice]
             if counts_on:

@@ -3,7 +3,8 @@
 A request names its faults in the header `x-demo-fault` or after `!` in the model's name (`demo!status=500`),
 because a gateway forwards the second and not the first. Several are joined by `,`:
 `delay=MS` before every chunk, `status=CODE` instead of an answer, `cut=N` breaks the connection after N content
-chunks, `empty` answers without text, `hang` never answers, `silent` leaves the usage out.
+chunks, `empty` answers without text, `hang` never answers, `stall=N` says nothing more after N content chunks,
+`silent` leaves the usage out.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ class Faults:
     cut: int | None = None
     empty: bool = False
     hang: bool = False
+    stall: int | None = None
     silent: bool = False
 
 
@@ -31,6 +33,7 @@ def parse_faults(text: str) -> Faults:
         cut=int(asked.pop("cut")) if "cut" in asked else None,
         empty=asked.pop("empty", None) is not None,
         hang=asked.pop("hang", None) is not None,
+        stall=int(asked.pop("stall")) if "stall" in asked else None,
         silent=asked.pop("silent", None) is not None,
     )
     if asked:

@@ -1,15 +1,17 @@
 """The gateway's ASGI entry. `GatewayFront` takes `/v1/*` and the console's streams off the port before Django.
 
 Read on from here: keys (who calls), requests (what they ask), limits and budget (whether they may), exchange
-(forward, count, settle), metering (write it down). Why it is built this way: docs/algorithms/gateway.md.
+(forward, count, settle), patrol (who may no longer wait for it), metering (write it down). Why it is built this way:
+docs/algorithms/gateway.md.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -39,6 +41,7 @@ from inference.gateway.limits import Limits, Rates
 from inference.gateway.metering import Meter
 from inference.gateway.offers import Offer, Shelf
 from inference.gateway.outlets import PageOutlet, ProgramOutlet
+from inference.gateway.patrol import Patrol, Watch
 from inference.gateway.repeats import idempotent_request, replay
 from inference.gateway.requests import Endpoint, ModelRequest, parse_request
 from inference.gateway.upstream import Refusal, Upstreams
@@ -51,6 +54,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 0.5  # how often changed keys are looked for: revocation within a second (decisions: Inference)
 TEND_SECONDS = 1.0
 RESTOCK_SECONDS = 2.0
+SESSION_SECONDS = 2.0  # how often whoever has an answer running in the console is asked again
 NOTE_SECONDS = 20.0  # a key's last use is shown to the minute
 
 _ENDPOINTS = {
@@ -123,6 +127,7 @@ class Gateway:
             key=settings.MODEL_UPSTREAM_KEY, idle_seconds=settings.MODEL_UPSTREAM_TIMEOUT_SECONDS
         )
         self._playground = PlaygroundDoor(self._database)
+        self._patrol = Patrol()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -133,6 +138,7 @@ class Gateway:
             asyncio.create_task(_every(LOOK_SECONDS, self._look_for_changed_keys)),
             asyncio.create_task(_every(RESTOCK_SECONDS, self._restock)),
             asyncio.create_task(_every(TEND_SECONDS, self._budget.tend)),
+            asyncio.create_task(_every(SESSION_SECONDS, self._patrol.look_at_sessions)),
             asyncio.create_task(_every(NOTE_SECONDS, self._note_uses)),
         ]
 
@@ -149,7 +155,8 @@ class Gateway:
         await asyncio.get_running_loop().run_in_executor(None, self._database.close)
 
     async def _look_for_changed_keys(self) -> None:
-        await self._keys.forget_changed(datetime.now(UTC))
+        now = datetime.now(UTC)
+        await self._patrol.look_at_keys(await self._keys.forget_changed(now), now)
 
     async def _note_uses(self) -> None:
         await self._keys.note_uses(datetime.now(UTC))
@@ -173,13 +180,19 @@ class Gateway:
                     405, f"{path[:100]} takes {allowed}.", code="method_not_allowed", headers={"allow": allowed}
                 )
             use = KeyUse(address_of(scope, proxy_count=self._proxy_count), header(scope, b"user-agent")[:LONGEST_AGENT])
-            caller = await self._keys.caller_of(header(scope, b"authorization"), use, asking.requested_at)
+            authorization = header(scope, b"authorization")
+
+            async def knock() -> Caller:
+                return await self._keys.caller_of(authorization, use, datetime.now(UTC))
+
+            caller = await knock()
             if endpoint is None:
                 await self._answer_models(path.removeprefix("/v1/models").strip("/"), caller, asking, send)
             else:
                 body = await read_body(scope, receive)
-                key = header(scope, b"idempotency-key")
-                await self._serve_model(endpoint, body, caller, asking, receive, send, idempotency_key=key)
+                idempotent = idempotent_request(caller, header(scope, b"idempotency-key"), body)
+                call = self._call(parse_request(endpoint, body), caller, asking, idempotent)
+                await self._serve_model(call, asking, receive, send, knock)
 
         await self._guard(scope, send, serve)
 
@@ -192,34 +205,31 @@ class Gateway:
             body = msgspec.json.encode({"object": "list", "data": [_shown(offer) for offer in offers]})
         await send_answer(send, 200, asking.headers, body)
 
-    async def _serve_model(  # noqa: PLR0917  # one request with all that came with it
+    async def _serve_model(
         self,
-        endpoint: Endpoint,
-        body: bytes,
-        caller: Caller,
+        call: Call,
         asking: _Asking,
         receive: Receive,
         send: Send,
-        *,
-        idempotency_key: str = "",
+        knock: Callable[[], Awaitable[Caller]],
     ) -> None:
-        request = parse_request(endpoint, body)
-        call = self._call(request, caller, asking, idempotent_request(caller, idempotency_key, body))
+        request = call.request
         if call.idempotent is not None and (earlier := await self._claim(call.idempotent, call.request_id)):
             await replay(earlier, request, asking.headers, send)
             return
         exchange: Exchange | None = None
         try:
-            exchange = await self._exchange(call)
-            asking.headers["x-receipt-id"] = call.request_id
-            if request.is_stream:
-                outlet = ProgramOutlet(send, asking.headers, wants_usage=request.wants_usage)
-                await exchange.stream(receive, outlet)
-            else:
-                answer = await exchange.answer(receive)
-                remaining = self._budget.remaining(caller.organization_id)
-                cost = {"x-cost": answer.cost_usd, "x-budget-remaining": remaining}
-                await send_answer(send, 200, asking.headers | cost, answer.body)
+            with self._watched(call, knock) as watch:
+                exchange = await self._exchange(call, watch)
+                asking.headers["x-receipt-id"] = call.request_id
+                if request.is_stream:
+                    outlet = ProgramOutlet(send, asking.headers, wants_usage=request.wants_usage)
+                    await exchange.stream(receive, outlet)
+                else:
+                    answer = await exchange.answer(receive)
+                    remaining = self._budget.remaining(call.caller.organization_id)
+                    cost = {"x-cost": answer.cost_usd, "x-budget-remaining": remaining}
+                    await send_answer(send, 200, asking.headers | cost, answer.body)
         finally:
             if call.idempotent is not None and (exchange is None or not exchange.is_settled):
                 # Without a database the claim ends by itself.
@@ -250,8 +260,10 @@ class Gateway:
                 raise ApiError(405, "This stream takes POST.", code="method_not_allowed", headers={"allow": "POST"})
             body = await read_body(scope, receive)
             caller, request = await self._playground.enter(scope, body, organization)
-            exchange = await self._exchange(self._call(request, caller, asking, None))
-            await exchange.stream(receive, PageOutlet(send, asking.headers, request_id=asking.request_id))
+            call = self._call(request, caller, asking, None)
+            with self._watched(call, partial(self._playground.caller_of, scope, organization)) as watch:
+                exchange = await self._exchange(call, watch)
+                await exchange.stream(receive, PageOutlet(send, asking.headers, request_id=asking.request_id))
 
         await self._guard(scope, send, serve)
 
@@ -282,19 +294,23 @@ class Gateway:
         offer = self._shelf.find(name)
         if offer is None:
             raise unknown_model()
-        if not _may_call(caller, name):
-            raise ApiError(
-                403,
-                "This key may not call this model.",
-                code="model_not_allowed",
-                kind="permission_error",
-                param="model",
-            )
+        _check_model(caller, name)
         return offer
 
-    async def _exchange(self, call: Call) -> Exchange:
+    @contextmanager
+    def _watched(self, call: Call, knock: Callable[[], Awaitable[Caller]]) -> Iterator[Watch]:
+        """Watch over a call until it has been answered. knock: asks the door again who calls."""
+
+        async def ask_again() -> None:
+            _check_model(await knock(), call.request.model)
+
+        caller = call.caller
+        with self._patrol.over(Watch(ask_again, digest=caller.digest, expires_at=caller.expires_at)) as watch:
+            yield watch
+
+    async def _exchange(self, call: Call, watch: Watch) -> Exchange:
         hold = await self._budget.hold(call.caller, call.worst_case_nano)
-        return Exchange(call, hold, upstreams=self._upstreams, meter=self._meter)
+        return Exchange(call, hold, watch, upstreams=self._upstreams, meter=self._meter)
 
     async def _guard(self, scope: Scope, send: Send, serve: Callable[[_Asking, Send], Awaitable[None]]) -> None:
         """Serve a request; answer refusals in the shape of contracts 3, and write one line to the log."""
@@ -350,6 +366,13 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
 
 def _may_call(caller: Caller, model: str) -> bool:
     return not caller.allowed_models or model in caller.allowed_models
+
+
+def _check_model(caller: Caller, model: str) -> None:
+    if not _may_call(caller, model):
+        raise ApiError(
+            403, "This key may not call this model.", code="model_not_allowed", kind="permission_error", param="model"
+        )
 
 
 def _shown(offer: Offer) -> dict[str, str | int]:

@@ -37,11 +37,15 @@ class PlaygroundDoor:
 
     async def enter(self, scope: Scope, body: bytes, slug: str) -> tuple[Caller, ModelRequest]:
         """Return who asks for what. Raises ApiError 400, 401, 403, 404 or 503."""
+        caller = await self.caller_of(scope, slug)
+        return caller, parse_request(Endpoint.CHAT_COMPLETIONS, _completion_body(scope, body))
+
+    async def caller_of(self, scope: Scope, slug: str) -> Caller:
+        """Return who asks. Raises ApiError 401, 403, 404 or 503."""
         try:
-            caller = await self._database.run_as_app(_caller_of_session, scope, slug)
+            return await self._database.run_as_app(_caller_of_session, scope, slug)
         except UNREACHABLE as error:
             raise no_database() from error
-        return caller, parse_request(Endpoint.CHAT_COMPLETIONS, _completion_body(scope, body))
 
 
 def _caller_of_session(scope: Scope, slug: str) -> Caller:

@@ -1,6 +1,5 @@
 """One request from its hold to its receipt: forward, count, settle. The heart of the gateway."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from inference.gateway.keys import Caller
 from inference.gateway.limits import Window
 from inference.gateway.metering import Meter
 from inference.gateway.offers import Cost, Offer, Prices, Upstream
+from inference.gateway.patrol import AccessEnded, Watch, unless_interrupted
 from inference.gateway.requests import ModelRequest
 from inference.gateway.upstream import Refusal, Stream, UpstreamCut, Upstreams
 from inference.models import Receipt
@@ -77,6 +77,8 @@ class Summary:
 class Outlet(Protocol):
     """Where a stream goes: the dialect of programs, or that of our pages."""
 
+    has_begun: bool  # whether the headers are sent
+
     async def send(self, events: list[Event]) -> None:
         """Send what came in one piece; the first call sends the headers before."""
         ...
@@ -95,8 +97,9 @@ class WholeAnswer:
 class Exchange:
     """Runs one call on its hold. However it ends, the hold ends too, and a receipt says what it came to."""
 
-    def __init__(self, call: Call, hold: Hold, *, upstreams: Upstreams, meter: Meter) -> None:
+    def __init__(self, call: Call, hold: Hold, watch: Watch, *, upstreams: Upstreams, meter: Meter) -> None:
         self._call = call
+        self._watch = watch
         self._hold = hold
         self._upstreams = upstreams
         self._meter = meter
@@ -108,13 +111,16 @@ class Exchange:
         """Return a whole answer. Raises ApiError, Refusal, or ClientGone; then nothing is charged."""
         call = self._call
         try:
-            async with unless_client_leaves(receive):
+            async with unless_interrupted(receive, self._watch):
                 whole = await self._upstreams.fetch(call.offer.upstreams, call.request.path, self._body)
             self._upstream = whole.upstream
             fields, answer = read_answer(whole.body)
         except ClientGone:
             self._settle(Status.CANCELLED)
             raise
+        except AccessEnded as ended:
+            self._settle(Status.FAILED)
+            raise ended.refusal from ended
         except Unreadable as error:
             self._settle(Status.FAILED)
             raise unavailable("The model answered nonsense. Nothing was charged.", code="model_unavailable") from error
@@ -143,13 +149,18 @@ class Exchange:
         usage: Event | None = None
         error: ApiError | None = None
         try:
-            async with unless_client_leaves(receive), self._opened() as stream:
+            async with unless_interrupted(receive, self._watch), self._opened() as stream:
                 try:
                     usage = await self._pass_on(stream, outlet, tally)
                     if not tally.is_complete:
                         error = _cut()
                 except UpstreamCut:
                     error = _cut()
+        except AccessEnded as ended:
+            if not outlet.has_begun:
+                self._settle(Status.FAILED)
+                raise ended.refusal from ended
+            error = ended.told
         except Refusal:
             self._hold.give_back()
             raise
@@ -243,37 +254,6 @@ class Exchange:
             idempotency_digest=kept.idempotency_digest if kept else None,
             body_digest=kept.body_digest if kept else None,
         )
-
-
-@asynccontextmanager
-async def unless_client_leaves(receive: Receive) -> AsyncIterator[None]:
-    """Break off what runs inside when the client closes its connection. Raises ClientGone then."""
-    task = asyncio.current_task()
-    watch = asyncio.ensure_future(_until_gone(receive))
-    has_left = False
-
-    def leave(_: asyncio.Future[None]) -> None:
-        nonlocal has_left
-        if not watch.cancelled() and task is not None:
-            has_left = True
-            task.cancel()
-
-    watch.add_done_callback(leave)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not has_left or task is None:
-            raise
-        task.uncancel()
-        raise ClientGone from None
-    finally:
-        watch.remove_done_callback(leave)
-        watch.cancel()
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _is_error(event: Event) -> bool:

@@ -34,11 +34,13 @@ class Caller:
     may_infer: bool = True
     # A former secret ends before its key does.
     expires_at: datetime | None = None
+    # Of the secret that was shown; None for a person.
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    caller: Caller | None  # None: there is no such key, or it is revoked
+    caller: Caller | None  # None: there is no such key, or it is revoked or disabled
     loaded_at: float
 
 
@@ -91,11 +93,16 @@ class KeyRing:
             self._used = used | self._used
             raise
 
-    async def forget_changed(self, now: datetime) -> None:
-        """Forget the keys that changed lately. Raises what Django raises when the database cannot be reached."""
+    async def forget_changed(self, now: datetime) -> set[bytes]:
+        """Forget the keys that changed lately, and return the digests of their secrets.
+
+        Raises what Django raises when the database cannot be reached.
+        """
         self._looks += 1
-        for digest in await self._database.run(_changed_since, now - LOOK_BACK):
+        changed = await self._database.run(_changed_since, now - LOOK_BACK)
+        for digest in changed:
             self._known.pop(digest, None)
+        return changed
 
     async def _load_once(self, digest: bytes) -> Caller | None:
         """Load a key; callers who want the same one at once share the query."""
@@ -131,14 +138,15 @@ _COLUMNS = (
 
 
 def _load_caller(digest: bytes) -> Caller | None:
-    row = ApiKey.objects.filter(digest=digest, revoked_at=None).values_list(*_COLUMNS).first()
+    working = ApiKey.objects.filter(revoked_at=None, disabled_at=None)
+    row = working.filter(digest=digest).values_list(*_COLUMNS).first()
     until = None
     if row is None:
         # A former secret; the second until which it works is compared with the time of each request.
         former = RetiredSecret.objects.filter(digest=digest).first()
         if former is None:
             return None
-        row = ApiKey.objects.filter(pk=former.api_key_id, revoked_at=None).values_list(*_COLUMNS).first()
+        row = working.filter(pk=former.api_key_id).values_list(*_COLUMNS).first()
         until = former.valid_until
     if row is None:
         return None
@@ -152,6 +160,7 @@ def _load_caller(digest: bytes) -> Caller | None:
         allowed_networks=networks_of(allowed_addresses),
         may_infer=Scope.INFERENCE.value in scopes,
         expires_at=min((end for end in (expires_at, until) if end is not None), default=None),
+        digest=digest,
     )
 
 

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from time import monotonic
 
+from accounts.models.api_key import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from inference.gateway.errors import ApiError
 
 MAXIMUM_CALLERS = 100_000
@@ -16,8 +17,8 @@ MAXIMUM_CALLERS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    requests_per_minute: int = 6_000
-    tokens_per_minute: int = 4_000_000
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    tokens_per_minute: int = TOKENS_PER_MINUTE
 
 
 @dataclass(slots=True)

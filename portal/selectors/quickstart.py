@@ -18,7 +18,7 @@ class Quickstart:
 
 def quickstart_of(organization: Organization, at: datetime) -> Quickstart:
     chat = [row for row in served_model_rows(at) if row.kind == ServedModel.Kind.CHAT]
-    usable = ApiKey.objects.owned_by(organization).filter(revoked_at=None, expires_at__gt=at)
+    usable = ApiKey.objects.owned_by(organization).filter(revoked_at=None, disabled_at=None, expires_at__gt=at)
     newest = usable.filter(scopes__contains=[Scope.INFERENCE.value]).newest_first().first()
     return Quickstart(
         models=tuple(sorted(chat, key=lambda row: (row.output_nano, row.name))),

@@ -95,6 +95,9 @@ LOOKS = {
     # Endpoints
     "failing": Look("caution", "circle-alert"),
     "paused": Look("neutral", "circle-pause"),
+    # Service accounts and their keys
+    "enabled": Look("good", "circle-check"),
+    "disabled": Look("caution", "circle-pause"),
     # Invitations
     "invited": Look("notice", "mail"),
     # Verified domains

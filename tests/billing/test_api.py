@@ -1,19 +1,25 @@
 """The REST API of money: exact decimals, cursors that lose nothing, scopes, and strangers see nothing."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
 import pytest
 import time_machine
+from django.urls import reverse
 
-from accounts.models import Scope
+from accounts.models import Overlap, Scope
+from accounts.services.api_keys import KeyLimits, change_key
+from accounts.services.key_rotation import rotate_key
 from billing.services.usage import record_usage
-from tests.factories.accounts import make_key, make_project
+from dev.paths import ROOT
+from tests.factories.accounts import make_key, make_membership, make_project, make_service_account
 from tests.factories.billing import NOW, make_record, make_reservation
 from tests.factories.catalog import make_price
 
 pytestmark = pytest.mark.django_db
+SIGN_IN = "allauth.account.auth_backends.AuthenticationBackend"
 LISTS = ["/api/v1/usage", "/api/v1/spend", "/api/v1/caps"]
 
 
@@ -60,7 +66,57 @@ def test_a_key_describes_itself_and_what_it_cost(client, project, issued):
     assert issued.secret not in str(body)
     assert (body["usage_daily"], body["usage_monthly"], body["usage"]) == ("0.15", "0.60", "1.35")
     assert (body["limit"], body["limit_remaining"], body["limit_reset"]) == ("5.00", "2.60", None)
-    assert {"name", "scopes", "expires_at", "created_at"} <= body.keys()
+    assert (body["requests_per_minute"], body["tokens_per_minute"]) == (6_000, 4_000_000)
+    # Exactly what docs/api.md says, and in its order.
+    assert list(body) == documented_fields()
+
+
+def documented_fields():
+    table = (ROOT / "docs" / "api.md").read_text().split("## `GET /api/v1/key`")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return [field for row in rows for field in re.findall(r"`(\w+)`", row)]
+
+
+def test_a_key_says_all_that_it_is_limited_by(client, project):
+    account = make_service_account(project, "nightly")
+    issued = make_key(project, scopes=(Scope.INFERENCE,), service_account=account, now=NOW)
+    limits = KeyLimits(allowed_models=["demo-chat"], allowed_addresses=["127.0.0.0/8"])
+    change_key(api_key=issued.api_key, name="narrow", limits=limits, now=NOW)
+    rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
+
+    status, former = get(client, issued, "/api/v1/key")
+    _, present = get(client, rotated, "/api/v1/key")
+
+    assert status == 200
+    assert (former["name"], former["kind"], former["state"]) == ("narrow", "live", "active")
+    assert (former["service_account"], former["is_personal"]) == (account.public_id, False)
+    assert (former["allowed_models"], former["allowed_addresses"]) == (["demo-chat"], ["127.0.0.0/8"])
+    assert (former["uses_former_secret"], present["uses_former_secret"]) == (True, False)
+    assert former["label"] == present["label"] == rotated.api_key.label
+    assert former["former_secrets"] == [
+        {
+            "label": issued.api_key.label,
+            "retired_at": f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
+            "valid_until": f"{NOW + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
+        }
+    ]
+    assert (former["last_used_at"], present["last_used_address"]) == (None, "127.0.0.1")
+
+
+def test_the_page_of_a_key_says_what_the_key_says(client, project):
+    account = make_service_account(project, "nightly")
+    issued = make_key(project, service_account=account, now=NOW)
+    limits = KeyLimits(allowed_models=["demo-chat"], allowed_addresses=["127.0.0.0/8"])
+    change_key(api_key=issued.api_key, name="narrow", limits=limits, now=NOW)
+    rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
+    address = reverse("accounts:key-detail", args=[project.organization.slug, issued.api_key.public_id])
+    client.force_login(make_membership(project.organization).user, backend=SIGN_IN)
+
+    page = client.get(address).content.decode()
+
+    for said in ("narrow", "nightly", "demo-chat", "127.0.0.0/8", "6,000 requests", "4,000,000 tokens", "$5.00"):
+        assert said in page
+    assert f"{issued.api_key.prefix}…{issued.secret[-4:]}" in page
 
 
 def test_a_key_without_any_scope_of_money_still_describes_itself(client, project):

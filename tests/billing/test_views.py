@@ -18,7 +18,14 @@ from billing.services.usage import record_usage
 from catalog.selectors import unit_prices
 from portal.lib.money import decimal_string, round_bucket
 from portal.lib.periods import hour_of
-from tests.factories.accounts import make_key, make_membership, make_organization, make_project, make_user
+from tests.factories.accounts import (
+    make_key,
+    make_membership,
+    make_organization,
+    make_project,
+    make_service_account,
+    make_user,
+)
 from tests.factories.billing import NOW, make_record, make_reservation
 from tests.factories.catalog import make_price
 
@@ -144,15 +151,15 @@ def test_says_so_when_nothing_was_spent(client):
 def test_names_keys_and_members(client, project):
     address = signed_in(client, project.organization)
     key = make_key(project).api_key
+    owned = make_key(project, service_account=make_service_account(project, "nightly")).api_key
     user = make_user("grace@example.com")
-    record_usage(
-        [make_record(project, api_key_id=key.pk), make_record(project, user_id=user.pk)], reservation_id=None, now=NOW
-    )
+    used = [make_record(project, api_key_id=key.pk), make_record(project, api_key_id=owned.pk)]
+    record_usage([*used, make_record(project, user_id=user.pk)], reservation_id=None, now=NOW)
 
     by_key = [row.name for row in client.get(address, {"by": "key"}).context["view"].groups]
     by_member = [row.name for row in client.get(address, {"by": "member"}).context["view"].groups]
 
-    assert sorted(by_key) == sorted(["Without a key", str(key)])
+    assert sorted(by_key) == sorted(["Without a key", str(key), f"nightly / {owned}"])
     assert sorted(by_member) == sorted(["By a program", "grace@example.com"])
 
 

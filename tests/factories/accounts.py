@@ -14,6 +14,7 @@ from accounts.models import (
     ProjectRole,
     Role,
     Scope,
+    ServiceAccount,
     SsoConnection,
     SsoIdentity,
     User,
@@ -52,8 +53,28 @@ def make_membership(organization: Organization, user: User | None = None, role: 
     return Membership.objects.create(organization=organization, user=user or make_user(), role=role, created_at=THEN)
 
 
-def make_key(project: Project, *, scopes: tuple[Scope, ...] = CUSTOMER_SCOPES, now: datetime = THEN) -> IssuedKey:
-    return issue_key(project=project, name="test", scopes=scopes, created_by=None, now=now)
+def make_key(
+    project: Project,
+    *,
+    scopes: tuple[Scope, ...] = CUSTOMER_SCOPES,
+    now: datetime = THEN,
+    service_account: ServiceAccount | None = None,
+) -> IssuedKey:
+    return issue_key(
+        project=project, name="test", scopes=scopes, created_by=None, now=now, service_account=service_account
+    )
+
+
+def make_service_account(
+    project: Project, name: str = "robots", *, scopes: tuple[Scope, ...] = CUSTOMER_SCOPES, now: datetime = THEN
+) -> ServiceAccount:
+    return ServiceAccount.objects.create(
+        organization=project.organization,
+        project=project,
+        name=name,
+        scopes=[scope.value for scope in scopes],
+        created_at=now,
+    )
 
 
 def make_project_membership(

@@ -8,8 +8,13 @@ import pytest
 from accounts.models import ApiKey, Overlap, Scope
 from accounts.services.api_keys import KeyLimits, change_key, issue_key, revoke_key
 from accounts.services.key_rotation import rotate_key
+from accounts.services.service_accounts import (
+    delete_service_account,
+    disable_service_account,
+    enable_service_account,
+)
 from portal.lib.key_format import KeyKind, new_secret
-from tests.factories.accounts import make_key
+from tests.factories.accounts import make_key, make_service_account
 from tests.inference.conftest import ServedGateway
 
 type Answer = tuple[int, str | None]
@@ -57,6 +62,10 @@ EXPECTED: dict[str, dict[str, Answer]] = {
         "models": UNKNOWN["models"],
         "chat": UNKNOWN["chat"],
     },
+    "its service account is disabled": UNKNOWN,
+    "former, its service account is disabled": UNKNOWN,
+    "its service account was enabled again": dict.fromkeys(DOORS, OK),
+    "its service account is deleted": UNKNOWN,
     "never issued": UNKNOWN,
     "malformed": UNKNOWN,
 }
@@ -88,7 +97,18 @@ def make_secrets(gateway: ServedGateway) -> dict[str, str]:  # one block for eac
     manages = issue_key(
         project=project, name="m", scopes=[Scope.KEYS_WRITE], created_by=None, now=now, kind=KeyKind.MANAGEMENT
     )
+    accounts = {name: make_service_account(project, name) for name in ("disabled", "enabled", "deleted")}
+    owned = {name: make_key(project, now=now, service_account=account) for name, account in accounts.items()}
+    rotated = rotate_key(api_key=owned["disabled"].api_key, overlap=Overlap.HOUR, now=now)
+    for name in ("disabled", "enabled"):
+        disable_service_account(account=accounts[name], now=now)
+    enable_service_account(account=accounts["enabled"], now=now)
+    delete_service_account(account=accounts["deleted"], now=now)
     return {
+        "its service account is disabled": rotated.secret,
+        "former, its service account is disabled": owned["disabled"].secret,
+        "its service account was enabled again": owned["enabled"].secret,
+        "its service account is deleted": owned["deleted"].secret,
         "active": make_key(project, now=now).secret,
         "expired": expired.secret,
         "revoked": revoked.secret,

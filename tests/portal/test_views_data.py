@@ -20,6 +20,7 @@ from accounts.services import audit
 from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
+from accounts.services.service_accounts import create_service_account
 from billing.models import SpendCap, WriteOff
 from billing.services.usage import record_usage
 from catalog.models import ServedModel
@@ -92,6 +93,14 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         reported_at=NOW,
     )
     make_audit_endpoint(organization, f"https://hooks.example.com/{word}")
+    create_service_account(
+        project=project,
+        name=f"robot {word}",
+        description=f"for {word}",
+        scopes=[Scope.INFERENCE],
+        created_by=user,
+        now=NOW,
+    )
     make_invitation(organization, f"guest-{user.pk}@example.com", invited_by=user, now=NOW)
     make_project_membership(organization.memberships.get(user=user), project)
     member = organization.memberships.get(user=user)
