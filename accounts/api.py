@@ -18,8 +18,9 @@ from accounts.selectors import KeyView, key_view
 from accounts.services.api_keys import CUSTOMER_SCOPES, KeyLimits, change_key, issue_key, revoke_key
 from accounts.services.key_rotation import rotate_key
 from portal.lib.addresses import canonical_ranges
-from portal.lib.api import JsonResponse, cut
+from portal.lib.api import Body, CursorList, JsonResponse, PageInput, cut
 from portal.lib.model_names import canonical_names
+from portal.lib.openapi import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,11 @@ class ProjectView:
 
 
 class ProjectList(KeyAPIView):
+    """The projects of the organization."""
+
     scope = None
 
+    @described(CursorList[ProjectView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         page = cut(Project.objects.owned_by(self.request.organization), request.query_params)
         rows = [ProjectView(project.public_id, project.name, project.created_at) for project in page.objects]
@@ -53,7 +57,7 @@ class Canonical(serializers.ListField):
             raise serializers.ValidationError(str(error)) from error
 
 
-class NewKey(serializers.Serializer[Any]):
+class NewKey(Body):
     name = serializers.CharField(max_length=80)
     project = serializers.CharField(required=False)
     # A key never makes a key that could make keys: that takes a person.
@@ -71,7 +75,7 @@ class NewKey(serializers.Serializer[Any]):
     allowed_addresses = Canonical(read=canonical_ranges, default=())
 
 
-class ChangedKey(serializers.Serializer[Any]):
+class ChangedKey(Body):
     """What may change of a key; what is left out stays."""
 
     name = serializers.CharField(max_length=80, required=False)
@@ -79,7 +83,7 @@ class ChangedKey(serializers.Serializer[Any]):
     allowed_addresses = Canonical(read=canonical_ranges, required=False)
 
 
-class Rotation(serializers.Serializer[Any]):
+class Rotation(Body):
     overlap_seconds = serializers.ChoiceField(choices=[overlap.value for overlap in Overlap], default=0)
 
 
@@ -92,14 +96,18 @@ class NewKeyView:
 
 
 class KeyList(KeyAPIView):
+    """The API keys of the organization."""
+
     scope = Scope.KEYS_WRITE
 
+    @described(CursorList[KeyView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         now = timezone.now()
         keys = ApiKey.objects.owned_by(self.request.organization).with_projects().with_former_secrets()
         page = cut(keys, request.query_params)
         return JsonResponse(page.of([key_view(key, now) for key in page.objects]))
 
+    @described(NewKeyView, status=201, body=NewKey, text="Make a key; its secret is in this answer only.")
     @idempotent
     def post(self, request: Request) -> HttpResponse:
         given = NewKey(data=request.data)
@@ -126,11 +134,15 @@ class KeyList(KeyAPIView):
 
 
 class KeyDetail(KeyAPIView):
+    """One API key."""
+
     scope = Scope.KEYS_WRITE
 
+    @described(KeyView)
     def get(self, request: Request, public_id: str) -> HttpResponse:
         return JsonResponse(key_view(_key_of(self, public_id), timezone.now()))
 
+    @described(KeyView, body=ChangedKey, text="Rename a key or change what it is narrowed to.")
     def patch(self, request: Request, public_id: str) -> HttpResponse:
         key = _key_of(self, public_id)
         if Scope.KEYS_WRITE in key.scopes:
@@ -146,6 +158,7 @@ class KeyDetail(KeyAPIView):
         name = given.validated_data.get("name", key.name)
         return self._shown(change_key(api_key=key, name=name, limits=limits, now=now), key, now)
 
+    @described(KeyView, text="Revoke a key; it stays in the list.")
     def delete(self, request: Request, public_id: str) -> HttpResponse:
         now = timezone.now()
         key = _key_of(self, public_id)
@@ -161,6 +174,7 @@ class KeyRotation(KeyAPIView):
 
     scope = Scope.KEYS_WRITE
 
+    @described(NewKeyView, status=201, body=Rotation)
     @idempotent
     def post(self, request: Request, public_id: str) -> HttpResponse:
         key = _key_of(self, public_id)
