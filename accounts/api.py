@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from accounts.access import KeyAPIView, idempotent
 from accounts.models import ApiKey, Overlap, Project, Scope, ServiceAccount
 from accounts.models.service_account import LONGEST_DESCRIPTION
-from accounts.selectors import KeyView, key_view, service_account_view
+from accounts.selectors import KeyView, ServiceAccountView, key_view, service_account_view
 from accounts.services.api_keys import CUSTOMER_SCOPES, KeyLimits, change_key, issue_key, revoke_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.service_accounts import (
@@ -25,8 +25,9 @@ from accounts.services.service_accounts import (
     enable_service_account,
 )
 from portal.lib.addresses import canonical_ranges
-from portal.lib.api import JsonResponse, cut
+from portal.lib.api import Body, CursorList, JsonResponse, PageInput, cut
 from portal.lib.model_names import canonical_names
+from portal.lib.openapi import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,11 @@ class ProjectView:
 
 
 class ProjectList(KeyAPIView):
+    """The projects of the organization."""
+
     scope = None
 
+    @described(CursorList[ProjectView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         page = cut(Project.objects.owned_by(self.request.organization), request.query_params)
         rows = [ProjectView(project.public_id, project.name, project.created_at) for project in page.objects]
@@ -69,14 +73,14 @@ class GivenScopes(serializers.MultipleChoiceField):
         super().__init__(choices=names, allow_empty=False, error_messages={"invalid_choice": wrong}, **kwargs)
 
 
-class NewServiceAccount(serializers.Serializer[Any]):
+class NewServiceAccount(Body):
     name = serializers.CharField(max_length=80)
     description = serializers.CharField(max_length=LONGEST_DESCRIPTION, default="", allow_blank=True)
     project = serializers.CharField(required=False)
     scopes = GivenScopes()
 
 
-class NewKey(serializers.Serializer[Any]):
+class NewKey(Body):
     name = serializers.CharField(max_length=80)
     project = serializers.CharField(required=False)
     service_account = serializers.CharField(required=False)
@@ -86,7 +90,7 @@ class NewKey(serializers.Serializer[Any]):
     allowed_addresses = Canonical(read=canonical_ranges, default=())
 
 
-class ChangedKey(serializers.Serializer[Any]):
+class ChangedKey(Body):
     """What may change of a key; what is left out stays."""
 
     name = serializers.CharField(max_length=80, required=False)
@@ -94,7 +98,7 @@ class ChangedKey(serializers.Serializer[Any]):
     allowed_addresses = Canonical(read=canonical_ranges, required=False)
 
 
-class Rotation(serializers.Serializer[Any]):
+class Rotation(Body):
     overlap_seconds = serializers.ChoiceField(choices=[overlap.value for overlap in Overlap], default=0)
 
 
@@ -107,14 +111,18 @@ class NewKeyView:
 
 
 class KeyList(KeyAPIView):
+    """The API keys of the organization."""
+
     scope = Scope.KEYS_WRITE
 
+    @described(CursorList[KeyView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         now = timezone.now()
         keys = ApiKey.objects.owned_by(self.request.organization).with_projects().with_former_secrets()
         page = cut(keys, request.query_params)
         return JsonResponse(page.of([key_view(key, now) for key in page.objects]))
 
+    @described(NewKeyView, status=201, body=NewKey, text="Make a key; its secret is in this answer only.")
     @idempotent
     def post(self, request: Request) -> HttpResponse:
         given = NewKey(data=request.data)
@@ -155,11 +163,15 @@ def _project_of(view: KeyAPIView, public_id: str | None) -> Project:
 
 
 class KeyDetail(KeyAPIView):
+    """One API key."""
+
     scope = Scope.KEYS_WRITE
 
+    @described(KeyView)
     def get(self, request: Request, public_id: str) -> HttpResponse:
         return JsonResponse(key_view(_key_of(self, public_id), timezone.now()))
 
+    @described(KeyView, body=ChangedKey, text="Rename a key or change what it is narrowed to.")
     def patch(self, request: Request, public_id: str) -> HttpResponse:
         key = _key_of(self, public_id)
         if Scope.KEYS_WRITE in key.scopes:
@@ -175,6 +187,7 @@ class KeyDetail(KeyAPIView):
         name = given.validated_data.get("name", key.name)
         return self._shown(change_key(api_key=key, name=name, limits=limits, now=now), key, now)
 
+    @described(KeyView, text="Revoke a key; it stays in the list.")
     def delete(self, request: Request, public_id: str) -> HttpResponse:
         now = timezone.now()
         key = _key_of(self, public_id)
@@ -190,6 +203,7 @@ class KeyRotation(KeyAPIView):
 
     scope = Scope.KEYS_WRITE
 
+    @described(NewKeyView, status=201, body=Rotation)
     @idempotent
     def post(self, request: Request, public_id: str) -> HttpResponse:
         key = _key_of(self, public_id)
@@ -210,13 +224,17 @@ def _key_of(view: KeyAPIView, public_id: str) -> ApiKey:
 
 
 class ServiceAccountList(KeyAPIView):
+    """The service accounts of the organization."""
+
     scope = Scope.KEYS_WRITE
 
+    @described(CursorList[ServiceAccountView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         accounts = ServiceAccount.objects.owned_by(self.request.organization).present().select_related("project")
         page = cut(accounts, request.query_params)
         return JsonResponse(page.of([service_account_view(account) for account in page.objects]))
 
+    @described(ServiceAccountView, status=201, body=NewServiceAccount, text="Make a service account.")
     @idempotent
     def post(self, request: Request) -> HttpResponse:
         given = NewServiceAccount(data=request.data)
@@ -233,27 +251,37 @@ class ServiceAccountList(KeyAPIView):
 
 
 class ServiceAccountDetail(KeyAPIView):
+    """One service account."""
+
     scope = Scope.KEYS_WRITE
 
+    @described(ServiceAccountView)
     def get(self, request: Request, public_id: str) -> HttpResponse:
         return JsonResponse(service_account_view(_account_of(self, public_id)))
 
+    @described(ServiceAccountView, text="Delete a service account; its keys are revoked.")
     def delete(self, request: Request, public_id: str) -> HttpResponse:
         account = delete_service_account(account=_account_of(self, public_id), now=timezone.now())
         return JsonResponse(service_account_view(account))
 
 
 class ServiceAccountDisabling(KeyAPIView):
+    """Refuse the keys of a service account until it is enabled again."""
+
     scope = Scope.KEYS_WRITE
 
+    @described(ServiceAccountView)
     def post(self, request: Request, public_id: str) -> HttpResponse:
         account = disable_service_account(account=_account_of(self, public_id), now=timezone.now())
         return JsonResponse(service_account_view(account))
 
 
 class ServiceAccountEnabling(KeyAPIView):
+    """Let the keys of a disabled service account work again."""
+
     scope = Scope.KEYS_WRITE
 
+    @described(ServiceAccountView)
     def post(self, request: Request, public_id: str) -> HttpResponse:
         account = _account_of(self, public_id)
         if set(account.scopes) - set(CUSTOMER_SCOPES):

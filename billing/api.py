@@ -17,8 +17,9 @@ from accounts.selectors import key_view
 from billing import selectors
 from billing.models import SpendCap
 from billing.selectors import Grouping, SpendLine
-from portal.lib.api import DEFAULT_LIMIT, MAXIMUM_LIMIT, CursorList, JsonResponse, cut
+from portal.lib.api import DEFAULT_LIMIT, MAXIMUM_LIMIT, CursorList, JsonResponse, PageInput, cut
 from portal.lib.money import decimal_string
+from portal.lib.openapi import described
 from portal.lib.periods import Period, day_of
 
 CURRENCY = "USD"
@@ -58,6 +59,7 @@ class UsageList(KeyAPIView):
 
     scope = Scope.USAGE_READ
 
+    @described(CursorList[selectors.EventRow], query=UsageInput)
     def get(self, request: Request) -> HttpResponse:
         given = _valid(UsageInput(data=request.query_params))
         limit = given["limit"]
@@ -113,8 +115,11 @@ class Spend:
 
 
 class SpendReport(KeyAPIView):
+    """What the organization spent, by day and SKU."""
+
     scope = Scope.BILLING_READ
 
+    @described(Spend, query=SpendInput)
     def get(self, request: Request) -> HttpResponse:
         given = _valid(SpendInput(data=request.query_params))
         span = Period(day_of(given["span"].start), given["span"].end)
@@ -148,8 +153,11 @@ class CapView:
 
 
 class CapList(KeyAPIView):
+    """The spend caps of the organization."""
+
     scope = Scope.BILLING_READ
 
+    @described(CursorList[CapView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         caps = SpendCap.objects.owned_by(self.request.organization)
         page = cut(caps, request.query_params)
@@ -208,6 +216,7 @@ class KeyDetail(KeyAPIView):
 
     scope = None
 
+    @described(KeyDescription)
     def get(self, request: Request) -> HttpResponse:
         key, now = self.request.api_key, timezone.now()
         known = key_view(key, now)

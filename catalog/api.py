@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from catalog import selectors
 from catalog.selectors import PriceRow, ServedModelRow
 from portal.lib.api import JsonResponse
+from portal.lib.openapi import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,17 @@ class ModelOutput:
 
 
 class ModelListView(APIView):
+    """The models that are served, with their prices."""
+
+    @described(WholeList[ModelOutput])
     def get(self, request: Request) -> HttpResponse:
         return JsonResponse(WholeList([_model(row) for row in selectors.served_model_rows(timezone.now())]))
 
 
 class ModelDetailView(APIView):
+    """One served model."""
+
+    @described(ModelOutput)
     def get(self, request: Request, name: str) -> HttpResponse:
         row = selectors.served_model_row(name, timezone.now())
         if row is None:
@@ -67,6 +74,9 @@ class PriceListInput(serializers.Serializer[object]):
 
 
 class PriceListView(APIView):
+    """Every list price at an instant."""
+
+    @described(WholeList[PriceRow], query=PriceListInput)
     def get(self, request: Request) -> HttpResponse:
         given = PriceListInput(data=request.query_params)
         given.is_valid(raise_exception=True)

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from compute.api import instances as api
+from compute.api import ssh_keys as ssh_key_api
 from compute.views import catalog, instances, ssh_keys
 
 app_name = "compute"
@@ -32,7 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/instance-operations/restart", api.Restart.as_view(), name="api-restart"),
     path("api/v1/instances", api.InstanceList.as_view(), name="api-instance-list"),
     path("api/v1/instances/<str:public_id>", api.InstanceDetail.as_view(), name="api-instance-detail"),
-    path("api/v1/ssh-keys", api.SshKeyList.as_view(), name="api-ssh-key-list"),
-    path("api/v1/ssh-keys/<str:public_id>", api.SshKeyDetail.as_view(), name="api-ssh-key-detail"),
+    path("api/v1/ssh-keys", ssh_key_api.SshKeyList.as_view(), name="api-ssh-key-list"),
+    path("api/v1/ssh-keys/<str:public_id>", ssh_key_api.SshKeyDetail.as_view(), name="api-ssh-key-detail"),
     path("api/v1/images", api.ImageList.as_view(), name="api-image-list"),
 ]

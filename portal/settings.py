@@ -272,7 +272,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["portal.lib.api.BodyParser"],
+    "DEFAULT_PARSER_CLASSES": ["portal.lib.parsers.BodyParser"],
     "EXCEPTION_HANDLER": "portal.lib.api.problem_response",
     "UNAUTHENTICATED_USER": None,
 }

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from portal import views
-from portal.views import data, overview, quickstart
+from portal.views import api_document, data, overview, quickstart
 
 # Staff sign in like everybody: the admin's own form knows neither second factors nor a limit on guesses.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -31,6 +31,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/data/export/", data.organization_export, name="organization-export"),
     path("data/", data.your_data, name="your-data"),
     path("data/export/", data.your_export, name="your-export"),
+    path("api/v1/openapi.json", api_document.api_document, name="api-document"),
     path("admin/", admin.site.urls),
 ]
 

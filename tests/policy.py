@@ -43,6 +43,7 @@ POLICY: dict[str, Rule] = {
     "readyz": ANYBODY,
     "robots-txt": ANYBODY,
     "security-txt": ANYBODY,
+    "api-document": ANYBODY,
     "component-gallery": ANYBODY,  # development only
     "dev-mail": ANYBODY,  # development only
     "dev-mail-file": of(Audience.ANYBODY, file="mail"),  # development only

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -27,8 +25,8 @@ from compute.services.launching import (
     UnableToLaunch,
     launch_instances,
 )
-from compute.services.ssh_keys import add_ssh_key, delete_ssh_key, generate_ssh_key
-from portal.lib.api import JsonResponse, lambda_response
+from portal.lib.api import Body, JsonResponse, lambda_response
+from portal.lib.openapi import described
 
 # Ours -> the words that existing tools know.
 STATUS = {
@@ -110,15 +108,6 @@ class InstanceOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class SshKeyOutput:
-    id: str
-    name: str
-    public_key: str
-    fingerprint: str
-    private_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ImageOutput:
     id: str
     name: str
@@ -130,13 +119,18 @@ class ImageOutput:
 class LambdaView(KeyAPIView):
     """A view whose errors have the Lambda shape."""
 
+    errors = "lambda"
+
     def get_exception_handler(self) -> Callable[..., Any]:
         return lambda_response
 
 
 class InstanceTypeList(LambdaView):
+    """What can be launched, where there is room for it, by name."""
+
     scope = Scope.INSTANCES_READ
 
+    @described(Data[dict[str, InstanceTypeAndRegions]])
     def get(self, request: Request) -> HttpResponse:
         stock = selectors.stock_by_type()
         found = {
@@ -149,12 +143,12 @@ class InstanceTypeList(LambdaView):
         return JsonResponse(Data(found))
 
 
-class ImageInput(serializers.Serializer[Any]):
+class ImageInput(Body):
     id = serializers.CharField(required=False)
     family = serializers.CharField(required=False)
 
 
-class LaunchInput(serializers.Serializer[Any]):
+class LaunchInput(Body):
     region_name = serializers.CharField()
     instance_type_name = serializers.CharField()
     ssh_key_names = serializers.ListField(child=serializers.CharField(), min_length=1)
@@ -168,15 +162,33 @@ class LaunchInput(serializers.Serializer[Any]):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Launched:
+    instance_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    terminated_instances: list[InstanceOutput]
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    restarted_instances: list[InstanceOutput]
+
+
 class Launch(LambdaView):
+    """Launch instances: all that were asked for, or none."""
+
     scope = Scope.INSTANCES_WRITE
 
+    @described(Data[Launched], body=LaunchInput)
     def post(self, request: Request) -> HttpResponse:
         body = LaunchInput(data=request.data)
         body.is_valid(raise_exception=True)
         now = timezone.now()
         launched = launch_instances(request=self._request(body.validated_data, now), now=now)
-        answer = JsonResponse(Data({"instance_ids": [one.public_id for one in launched.instances]}))
+        answer = JsonResponse(Data(Launched([one.public_id for one in launched.instances])))
         if launched.is_replay:
             answer["Idempotent-Replayed"] = "true"
         return answer
@@ -210,19 +222,22 @@ class Launch(LambdaView):
         )
 
 
-class InstanceIds(serializers.Serializer[Any]):
+class InstanceIds(Body):
     instance_ids = serializers.ListField(child=serializers.CharField(), min_length=1, max_length=100)
 
 
 class Terminate(LambdaView):
+    """Terminate instances: all of them, or none."""
+
     scope = Scope.INSTANCES_WRITE
 
+    @described(Data[Terminated], body=InstanceIds)
     def post(self, request: Request) -> HttpResponse:
         now = timezone.now()
         instances = self._instances(request)
         for instance in instances:
             terminate_instance(instance=instance, now=now)
-        return JsonResponse(Data({"terminated_instances": _outputs(self, [one.public_id for one in instances])}))
+        return JsonResponse(Data(Terminated(_outputs(self, [one.public_id for one in instances]))))
 
     def _instances(self, request: Request) -> list[Instance]:
         body = InstanceIds(data=request.data)
@@ -231,65 +246,44 @@ class Terminate(LambdaView):
 
 
 class Restart(Terminate):
+    """Restart instances: all of them, or none."""
+
+    @described(Data[Restarted], body=InstanceIds)
     def post(self, request: Request) -> HttpResponse:
         now = timezone.now()
         instances = self._instances(request)
         for instance in instances:
             restart_instance(instance=instance, now=now)
-        return JsonResponse(Data({"restarted_instances": _outputs(self, [one.public_id for one in instances])}))
+        return JsonResponse(Data(Restarted(_outputs(self, [one.public_id for one in instances]))))
 
 
 class InstanceList(LambdaView):
+    """The instances of the organization."""
+
     scope = Scope.INSTANCES_READ
 
+    @described(Data[list[InstanceOutput]])
     def get(self, request: Request) -> HttpResponse:
         return JsonResponse(Data(_outputs(self, None)))
 
 
 class InstanceDetail(LambdaView):
+    """One instance."""
+
     scope = Scope.INSTANCES_READ
 
+    @described(Data[InstanceOutput])
     def get(self, request: Request, public_id: str) -> HttpResponse:
         find_owned(self.request.organization, [public_id])
         return JsonResponse(Data(_outputs(self, [public_id])[0]))
 
 
-class SshKeyInput(serializers.Serializer[Any]):
-    name = serializers.CharField(max_length=80)
-    public_key = serializers.CharField(required=False, trim_whitespace=False)
-
-
-class SshKeyList(LambdaView):
-    scope = Scope.INSTANCES_WRITE
-
-    def get(self, request: Request) -> HttpResponse:
-        keys = SshKey.objects.owned_by(self.request.organization).by_name()
-        return JsonResponse(Data([_key_output(key) for key in keys]))
-
-    def post(self, request: Request) -> HttpResponse:
-        body = SshKeyInput(data=request.data)
-        body.is_valid(raise_exception=True)
-        organization, now = self.request.organization, timezone.now()
-        name, public_key = body.validated_data["name"], body.validated_data.get("public_key")
-        if public_key is not None:
-            ssh_key = add_ssh_key(organization=organization, name=name, public_key=public_key, created_by=None, now=now)
-            return JsonResponse(Data(_key_output(ssh_key)))
-        made = generate_ssh_key(organization=organization, name=name, created_by=None, now=now)
-        return JsonResponse(Data(_key_output(made.ssh_key, made.private_key)))
-
-
-class SshKeyDetail(LambdaView):
-    scope = Scope.INSTANCES_WRITE
-
-    def delete(self, request: Request, public_id: str) -> HttpResponse:
-        mine = SshKey.objects.owned_by(self.request.organization)
-        delete_ssh_key(ssh_key=get_object_or_404(mine, public_id=public_id), now=timezone.now())
-        return JsonResponse(Data({}), status=HTTPStatus.OK)
-
-
 class ImageList(LambdaView):
+    """What an instance can boot."""
+
     scope = Scope.INSTANCES_READ
 
+    @described(Data[list[ImageOutput]])
     def get(self, request: Request) -> HttpResponse:
         images = Image.objects.filter(is_listed=True).order_by("name")
         return JsonResponse(Data([ImageOutput(i.name, i.name, i.family, i.version, i.description) for i in images]))
@@ -347,7 +341,3 @@ def _type_output(row: InstanceTypeRow) -> InstanceTypeOutput:
     specs = Specs(row.vcpus, row.memory_gib, row.storage_gib, row.accelerator_count)
     gpu = f"{row.accelerator} ({row.accelerator_memory_gib} GiB)" if row.accelerator else "N/A"
     return InstanceTypeOutput(row.name, row.description, gpu, price.cents_per_hour, specs)
-
-
-def _key_output(ssh_key: SshKey, private_key: str | None = None) -> SshKeyOutput:
-    return SshKeyOutput(ssh_key.public_id, ssh_key.name, ssh_key.public_key, ssh_key.fingerprint, private_key)

@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db.models import Model, Q, QuerySet
-from django.http import Http404, HttpResponse
-from rest_framework import exceptions
-from rest_framework.parsers import JSONParser
+from django.http import Http404, HttpResponse, QueryDict
+from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -18,6 +17,41 @@ from portal.lib.errors import DomainError
 
 PROBLEM = "application/problem+json"
 _encoder = msgspec.json.Encoder(decimal_format="string")
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with one field. pointer: a JSON pointer to it."""
+
+    pointer: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A refusal (RFC 9457). errors: which fields need another value, when that is why."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: Sequence[Wrong] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaErrorText:
+    code: str
+    message: str
+    suggestion: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaError:
+    """A refusal in the shape of the Lambda Cloud API."""
+
+    error: LambdaErrorText
 
 
 class JsonResponse(HttpResponse):
@@ -42,16 +76,6 @@ def problem(
     if errors:
         body["errors"] = list(errors)
     return JsonResponse(body, status=status, content_type=PROBLEM)
-
-
-class BodyParser(JSONParser):
-    """JSON as REST framework reads it; a body that nests without end is malformed too, and no failure of ours."""
-
-    def parse(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().parse(*args, **kwargs)
-        except RecursionError as error:
-            raise exceptions.ParseError("The body nests too deeply.") from error
 
 
 class BodyTooLarge(exceptions.APIException):
@@ -107,6 +131,39 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response |
     return None
 
 
+class Body(serializers.Serializer[Any]):
+    """The base of what programs send as JSON: a value of another type than its field's is refused, never converted.
+
+    REST framework would read 5 as "5", "5" as 5 and an object as the list of its names.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and not isinstance(data, QueryDict):
+            given = ((name, field, data[name]) for name, field in self.fields.items() if name in data)
+            wrong = {name: [text] for name, field, value in given if (text := _wrong_type(field, value))}
+            if wrong:
+                raise exceptions.ValidationError(wrong)
+        return super().to_internal_value(data)
+
+
+def _wrong_type(field: Any, value: object) -> str:
+    """Say what the field wants instead of the value; nothing where the type is right."""
+    match field:
+        case _ if value is None:
+            return ""
+        case serializers.IntegerField():
+            is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            return "" if is_whole and not isinstance(value, bool) else "Give a whole number."
+        case serializers.CharField() | serializers.DateTimeField():
+            return "" if isinstance(value, str) else "Give a string."
+        case serializers.ListField() | serializers.MultipleChoiceField():
+            if not isinstance(value, list):
+                return "Give a list."
+            inner = getattr(field, "child", None)
+            return next((text for each in value if (text := _wrong_type(inner, each))), "")
+    return ""
+
+
 DEFAULT_LIMIT = 50
 MAXIMUM_LIMIT = 200
 
@@ -133,6 +190,24 @@ class Cut[Object: Model]:
         return CursorList(list(rows), self.has_more, self.next_cursor)
 
 
+_LIMIT_TEXT = f"Give a whole number from 1 to {MAXIMUM_LIMIT}."
+
+
+class PageInput(serializers.Serializer[Any]):
+    """Where in a list, and how much of it."""
+
+    limit = serializers.IntegerField(
+        min_value=1,
+        max_value=MAXIMUM_LIMIT,
+        default=DEFAULT_LIMIT,
+        help_text="objects per page",
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value", "max_string_length"), _LIMIT_TEXT),
+    )
+    after = serializers.CharField(
+        required=False, allow_blank=True, trim_whitespace=False, help_text="the `next_cursor` of the page before"
+    )
+
+
 def cut[Object: Model](objects: QuerySet[Object], query: Mapping[str, str]) -> Cut[Object]:
     """Return the page of `objects` that a request's query asks for, in the order (created_at, id).
 
@@ -140,14 +215,11 @@ def cut[Object: Model](objects: QuerySet[Object], query: Mapping[str, str]) -> C
     seen, and rows that come or go in between move no other. Raises ValidationError for a limit outside 1 to
     200, or a cursor that is no object of the list.
     """
-    try:
-        limit = int(query.get("limit", DEFAULT_LIMIT))
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= MAXIMUM_LIMIT:
-        raise exceptions.ValidationError({"limit": f"Give a whole number from 1 to {MAXIMUM_LIMIT}."})
-    if after := query.get("after"):
-        last = objects.filter(public_id=after).values_list("created_at", "pk").first() if "\0" not in after else None
+    given = PageInput(data=query)
+    given.is_valid(raise_exception=True)
+    limit: int = given.validated_data["limit"]
+    if after := given.validated_data.get("after"):
+        last = objects.filter(public_id=after).values_list("created_at", "pk").first()
         if last is None:
             raise exceptions.ValidationError({"after": "This is no `next_cursor` of this list."})
         created_at, pk = last
