@@ -32,8 +32,10 @@ OURS = ("accounts", "billing", "catalog", "compute", "inference", "portal")
 NAMES: dict[tuple[Place, str], str] = {
     ("form", "member"): "member",
     ("form", "project"): "project",
+    ("form", "service_account"): "service_account",
     ("form", "ssh_keys"): "ssh_key",
     ("json", "project"): "project",
+    ("json", "service_account"): "service_account",
     ("json", "instance_ids"): "instance",
     ("json", "ssh_key_names"): "ssh_key_name",
     ("query", "actor"): "person",
@@ -41,6 +43,7 @@ NAMES: dict[tuple[Place, str], str] = {
     ("query", "key"): "key",
     ("query", "id"): "instance",
     ("query", "project"): "project",
+    ("query", "service_account"): "service_account",
     ("query", "ssh_keys"): "ssh_key",
     # The price list is the same for everybody: nothing of it is foreign, but names can be wrong.
     ("form", "image"): "catalog",
@@ -60,9 +63,11 @@ NAMES: dict[tuple[Place, str], str] = {
 CURSORS = {
     "accounts:api-key-list": "key",
     "accounts:api-project-list": "project",
+    "accounts:api-service-account-list": "service_account",
     "accounts:key-list": "key",
     "accounts:member-list": "member",
     "accounts:project-list": "project",
+    "accounts:service-account-list": "service_account",
     "billing:api-cap-list": "cap",
     "compute:instance-list": "instance",
 }
@@ -72,15 +77,24 @@ POSITIONS = {"billing:api-usage", "inference:receipt-list"}
 PLAIN: dict[Place, set[str]] = {
     "form": {
         *("action", "action_add", "action_primary", "action_remove", "action_send", "allowed_addresses"),
-        *("allowed_models", "auto_stop", "auto_stop_at", "auto_stop_hours", "code", "credential", "email"),
-        *("expires_in", "is_personal", "kind", "lease_class", "login", "name", "new_public_key", "next"),
+        *("allowed_models", "auto_stop", "auto_stop_at", "auto_stop_hours", "client_id", "client_secret", "code"),
+        *("credential", "default_role", "description", "email", "expires_in", "from_start", "is_personal", "issuer"),
+        *("join_role", "kind", "lease_class", "login", "may_enter", "name", "new_public_key", "next"),
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
-        *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "user_data"),
+        *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "url", "user_data"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.
         "model",
     },
     "json": {
-        *("allowed_addresses", "allowed_models", "expires_at", "expires_in_seconds", "lease_class", "name"),
+        *(
+            "allowed_addresses",
+            "allowed_models",
+            "description",
+            "expires_at",
+            "expires_in_seconds",
+            "lease_class",
+            "name",
+        ),
         *("overlap_seconds", "public_key", "quantity", "scopes", "user_data"),
     },
     "query": {
@@ -231,6 +245,9 @@ def word_of(place: Place, name: str, route: str) -> str:
     """Return what the field names there; empty for nothing. Raises KeyError for a field that nobody explained."""
     if (place, name) == ("query", "after"):
         return "" if route in POSITIONS else CURSORS[route]
+    if name.startswith("heir_"):
+        # One for each project of a member who is removed.
+        return "service_account"
     return "" if name in PLAIN[place] else NAMES[place, name]
 
 
