@@ -1,10 +1,12 @@
 """Reads that need more than one queryset, and the look-ups that come before an organization is known."""
 
 from accounts.selectors.audit import (
+    AuditEventView,
     AuditFilters,
     AuditPage,
     AuditRow,
     Head,
+    audit_events,
     audit_page,
     heads,
     link_batches,
@@ -44,6 +46,7 @@ from accounts.selectors.service_accounts import (
 )
 
 __all__ = [
+    "AuditEventView",
     "AuditFilters",
     "AuditPage",
     "AuditRow",
@@ -60,6 +63,7 @@ __all__ = [
     "ServiceAccountPage",
     "ServiceAccountRow",
     "ServiceAccountView",
+    "audit_events",
     "audit_page",
     "grantable_roles",
     "heads",

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from accounts.models import ApiKey, Membership, Organization, Permission, Role, ServiceAccount
 from accounts.selectors import is_only_owner
-from accounts.services.api_keys import revoke_personal_keys
+from accounts.services.api_keys import revoke_keys_beyond_rights, revoke_personal_keys
 from accounts.services.audit import record_event
 from accounts.services.service_accounts import hand_over_keys
 from portal.lib.errors import DomainError
@@ -55,7 +55,8 @@ def manager(by: Membership, refusal: type[DomainError]) -> Membership:
 def change_role(*, membership: Membership, role: Role, by: Membership, now: datetime) -> Membership:
     """Give a member another role, from their next request on; the same role changes nothing.
 
-    Raises UnableToChangeRole if `by` may not, if the member is gone, or if no owner would be left.
+    Keys that they made for themselves end when they may do what the member may no longer. Raises UnableToChangeRole
+    if `by` may not, if the member is gone, or if no owner would be left.
     """
     organization = lock_organization(membership.organization_id)
     asker = manager(by, UnableToChangeRole)
@@ -71,6 +72,7 @@ def change_role(*, membership: Membership, role: Role, by: Membership, now: date
         raise UnableToChangeRole("An organization needs an owner: make somebody else an owner first.")
     member.role = role
     member.save(update_fields=["role"])
+    revoke_keys_beyond_rights(membership=member, now=now)
     record_event(
         "member.role_changed",
         organization_id=organization.pk,
