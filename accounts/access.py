@@ -57,12 +57,15 @@ class OrganizationRequest(SignedInRequest):
 type View[**P] = Callable[Concatenate[OrganizationRequest, P], HttpResponse]
 
 
-def organization_required[**P](permission: Permission) -> Callable[[View[P]], Callable[..., HttpResponse]]:
+def organization_required[**P](
+    permission: Permission, *, in_projects: bool = False
+) -> Callable[[View[P]], Callable[..., HttpResponse]]:
     """Enter the organization that the URL's `organization` slug names. The outermost decorator of a view.
 
     404 for people outside it, for every method, so that it does not leak that it exists; 403 for members
     whose role lacks `permission` and for those who must come through single sign-on and did not; visitors are sent
-    to sign in.
+    to sign in. in_projects: members come in too who have it in one of the projects only, and the view calls
+    `require_in` for the project that it works on.
     """
 
     def decorate(view: View[P]) -> Callable[..., HttpResponse]:
@@ -85,14 +88,22 @@ def organization_required[**P](permission: Permission) -> Callable[[View[P]], Ca
             remember_actor(person(request.user))
             if (connection := barred_by(request, membership, time.time())) is not None:
                 return _ask_for_single_sign_on(request, membership, connection)
-            if not membership.may(permission):
+            may = membership.may_somewhere(permission) if in_projects else membership.may(permission)
+            if not may:
                 raise PermissionDenied
             return view(entered, *args, **kwargs)
 
         enter.permission = permission  # type: ignore[attr-defined]  # read by the tenancy sweep
+        enter.in_projects = in_projects  # type: ignore[attr-defined]  # as above
         return enter
 
     return decorate
+
+
+def require_in(request: OrganizationRequest, permission: Permission, project_id: int) -> None:
+    """Refuse members with 403 who have the permission neither by their role nor by their part in this project."""
+    if not request.membership.may_in(permission, project_id):
+        raise PermissionDenied
 
 
 SIGNED_IN_AT = "signed_in_at"

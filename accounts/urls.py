@@ -2,7 +2,11 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from accounts import api, webhooks
+from accounts import webhooks
+from accounts.api import audit as audit_api
+from accounts.api import keys as keys_api
+from accounts.api import projects as projects_api
+from accounts.api import service_accounts as service_accounts_api
 from accounts.views import (
     audit,
     audit_endpoints,
@@ -139,25 +143,26 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("o/<slug:organization>/data/delete/", closing.organization_delete, name="organization-delete"),
     path("o/<slug:organization>/data/keep/", closing.organization_keep, name="organization-keep"),
-    path("api/v1/projects", api.ProjectList.as_view(), name="api-project-list"),
-    path("api/v1/keys", api.KeyList.as_view(), name="api-key-list"),
-    path("api/v1/service-accounts", api.ServiceAccountList.as_view(), name="api-service-account-list"),
+    path("api/v1/projects", projects_api.ProjectList.as_view(), name="api-project-list"),
+    path("api/v1/keys", keys_api.KeyList.as_view(), name="api-key-list"),
+    path("api/v1/service-accounts", service_accounts_api.ServiceAccountList.as_view(), name="api-service-account-list"),
     path(
         "api/v1/service-accounts/<str:public_id>",
-        api.ServiceAccountDetail.as_view(),
+        service_accounts_api.ServiceAccountDetail.as_view(),
         name="api-service-account-detail",
     ),
     path(
         "api/v1/service-accounts/<str:public_id>/disable",
-        api.ServiceAccountDisabling.as_view(),
+        service_accounts_api.ServiceAccountDisabling.as_view(),
         name="api-service-account-disable",
     ),
     path(
         "api/v1/service-accounts/<str:public_id>/enable",
-        api.ServiceAccountEnabling.as_view(),
+        service_accounts_api.ServiceAccountEnabling.as_view(),
         name="api-service-account-enable",
     ),
+    path("api/v1/audit-events", audit_api.AuditEventList.as_view(), name="api-audit-event-list"),
     path("api/v1/leaked-keys", webhooks.leaked_keys, name="api-leaked-keys"),
-    path("api/v1/keys/<str:public_id>", api.KeyDetail.as_view(), name="api-key-detail"),
-    path("api/v1/keys/<str:public_id>/rotate", api.KeyRotation.as_view(), name="api-key-rotation"),
+    path("api/v1/keys/<str:public_id>", keys_api.KeyDetail.as_view(), name="api-key-detail"),
+    path("api/v1/keys/<str:public_id>/rotate", keys_api.KeyRotation.as_view(), name="api-key-rotation"),
 ]

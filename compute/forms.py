@@ -7,7 +7,7 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Organization, Project, User
+from accounts.models import Membership, Permission, Project, User
 from catalog.models import Image, InstanceType, LeaseClass, Region
 from compute.models import SshKey
 from compute.selectors.launch import Offer
@@ -73,21 +73,24 @@ class LaunchForm(forms.Form):
     def __init__(
         self,
         *args: object,
-        organization: Organization,
+        membership: Membership,
         offers: Sequence[Offer],
         keys: Sequence[SshKey],
         **kwargs: object,
     ) -> None:
         # Django's own signature takes these as they come.
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.organization = organization
+        self.organization = membership.organization
         self.offers = {offer.row.name: offer for offer in offers}
         # Where there are pools; the offers know them, so that nothing has to be asked again.
         self.regions = dict(sorted({s.region: s.region_description for offer in offers for s in offer.stock}.items()))
         self.images = {image.name: image for image in Image.objects.filter(is_listed=True).order_by("-version", "name")}
         self.keys = {key.public_id: key for key in keys}
-        projects = Project.objects.owned_by(organization).in_order()
-        self.projects = dict(projects.values_list("public_id", "name"))
+        projects = Project.objects.owned_by(self.organization).in_order().values_list("pk", "public_id", "name")
+        # Those in which the member may launch.
+        self.projects = {
+            public_id: name for pk, public_id, name in projects if membership.may_in(Permission.MANAGE_INSTANCES, pk)
+        }
         self._offer_choices()
         if not self.keys:
             self._ask_for_first_key()

@@ -132,7 +132,7 @@ def links_for(groups: tuple[Group, ...], membership: Membership | None, path: st
         (group, entry, address)
         for group in groups
         for entry in group.entries
-        if (membership is None or membership.may(entry.permission)) and (address := entry.address(slug))
+        if (membership is None or membership.may_somewhere(entry.permission)) and (address := entry.address(slug))
     ]
     here = _nearest([address for _group, _entry, address in found], path)
     return tuple(

@@ -8,14 +8,25 @@ from accounts.models.idempotency import KeptAnswer
 from accounts.models.invitation import Invitation, InvitationState
 from accounts.models.notice import Notice
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
-from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
+from accounts.models.role import (
+    PERMISSION_OF_SCOPE,
+    PERMISSIONS_OF_PROJECT_ROLE,
+    PERMISSIONS_OF_ROLE,
+    SCOPES_OF_PROJECT,
+    Permission,
+    ProjectRole,
+    Role,
+)
 from accounts.models.scope import Scope
 from accounts.models.service_account import ServiceAccount
 from accounts.models.sso import SsoConnection, SsoIdentity
 from accounts.models.user import User
 
 __all__ = [
+    "PERMISSIONS_OF_PROJECT_ROLE",
     "PERMISSIONS_OF_ROLE",
+    "PERMISSION_OF_SCOPE",
+    "SCOPES_OF_PROJECT",
     "ApiKey",
     "AuditEndpoint",
     "AuditEvent",

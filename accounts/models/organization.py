@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from functools import cached_property
 
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.role import PERMISSIONS_OF_ROLE, Permission, ProjectRole, Role
+from accounts.models.role import (
+    GIVEN_IN_PROJECTS,
+    PERMISSION_OF_SCOPE,
+    PERMISSIONS_OF_PROJECT_ROLE,
+    PERMISSIONS_OF_ROLE,
+    SCOPES_OF_PROJECT,
+    Permission,
+    ProjectRole,
+    Role,
+)
+from accounts.models.scope import Scope
 from accounts.models.user import User
 from portal.lib.public_ids import new_mem_id, new_org_id, new_proj_id
 
@@ -129,6 +141,33 @@ class Membership(models.Model):
 
     def may(self, permission: Permission) -> bool:
         return permission in PERMISSIONS_OF_ROLE[Role(self.role)]
+
+    @cached_property
+    def parts(self) -> dict[int, ProjectRole]:
+        """The member's part in each project where they have one, by the project's number."""
+        return {project: ProjectRole(role) for project, role in self.projects.values_list("project_id", "role")}
+
+    def may_in(self, permission: Permission, project_id: int) -> bool:
+        """Whether this member may do something in a project: by their role, or by their part in it."""
+        if self.may(permission):
+            return True
+        part = self.parts.get(project_id) if permission in GIVEN_IN_PROJECTS else None
+        return part is not None and permission in PERMISSIONS_OF_PROJECT_ROLE[part]
+
+    def may_somewhere(self, permission: Permission) -> bool:
+        """Whether there is a project in which this member may do something."""
+        if self.may(permission):
+            return True
+        parts = set(self.parts.values()) if permission in GIVEN_IN_PROJECTS else set()
+        return any(permission in PERMISSIONS_OF_PROJECT_ROLE[part] for part in parts)
+
+    def may_give(self, scopes: Iterable[str], project_id: int) -> bool:
+        """Whether this member may let a key of a project do all of this."""
+        return all(
+            self.may(PERMISSION_OF_SCOPE[Scope(scope)])
+            or (scope in SCOPES_OF_PROJECT and self.may_in(Permission.MANAGE_KEYS, project_id))
+            for scope in scopes
+        )
 
     def may_grant(self, role: Role) -> bool:
         """Whether this member may give somebody the role, or take it away: owners are made and unmade by owners."""

@@ -12,3 +12,4 @@ class Scope(models.TextChoices):
     BILLING_READ = "billing:read", _("See spend and invoices")
     KEYS_WRITE = "keys:write", _("Create and revoke keys")
     WEBHOOKS_WRITE = "webhooks:write", _("Manage webhooks")
+    AUDIT_READ = "audit:read", _("See the audit log")

@@ -1,10 +1,12 @@
 """Reads that need more than one queryset, and the look-ups that come before an organization is known."""
 
 from accounts.selectors.audit import (
+    AuditEventView,
     AuditFilters,
     AuditPage,
     AuditRow,
     Head,
+    audit_events,
     audit_page,
     heads,
     link_batches,
@@ -63,6 +65,7 @@ from accounts.selectors.sso import (
 )
 
 __all__ = [
+    "AuditEventView",
     "AuditFilters",
     "AuditPage",
     "AuditRow",
@@ -83,6 +86,7 @@ __all__ = [
     "ServiceAccountPage",
     "ServiceAccountRow",
     "ServiceAccountView",
+    "audit_events",
     "audit_page",
     "connection_in",
     "domain_rows",

@@ -1,7 +1,7 @@
 """The audit log as pages, exports and the verifier read it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,11 +20,16 @@ BATCH = 5_000
 
 @dataclass(frozen=True, slots=True)
 class AuditFilters:
-    """What the log is narrowed to; empty means everything. action: a whole one or its noun; others: public ids."""
+    """What the log is narrowed to; empty means everything.
+
+    action: a whole one or its noun. actor, target: public ids. start, end: half-open.
+    """
 
     action: str = ""
     actor: str = ""
     target: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +61,72 @@ def audit_page(organization: Organization, filters: AuditFilters, before: int | 
         entries = entries.filter(sequence__lt=before)
     found = list(entries.newest_first()[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
-    names = _names(organization, {entry.actor_id for entry in shown})
-    origins = {
-        origin.public_id: origin
-        for origin in AuditOrigin.objects.filter(
-            organization=organization, public_id__in={entry.origin_id for entry in shown if entry.origin_id}
-        )
-    }
+    names, origins = _names(organization, shown), _origins(organization, shown)
     rows = [_row(entry, names, origins.get(entry.origin_id)) for entry in shown]
     return AuditPage(rows, str(rows[-1].sequence) if len(found) > PAGE_SIZE else "")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditParty:
+    """Who did something, or what it was done to. name: of people and keys, the id of who has been erased."""
+
+    kind: str
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEventView:
+    """An entry as programs see it. changes: by name of the field, what it was and what it became."""
+
+    sequence: int
+    at: datetime
+    action: str
+    actor: AuditParty
+    via: str
+    impersonator: str | None
+    target: AuditParty
+    changes: dict[str, tuple[object, object]]
+    address: str | None
+    browser: str | None
+    request_id: str | None
+    previous: str
+    digest: str
+
+
+def audit_events(
+    organization: Organization, filters: AuditFilters, *, after: int, limit: int
+) -> tuple[list[AuditEventView], bool]:
+    """Return at most `limit` entries behind a sequence, oldest first, and whether there are more."""
+    entries = _narrowed(AuditEvent.objects.owned_by(organization), filters).filter(sequence__gt=after)
+    found = list(entries.order_by("sequence")[: limit + 1])
+    shown = found[:limit]
+    names, origins = _names(organization, shown), _origins(organization, shown)
+    return [_view(entry, names, origins.get(entry.origin_id)) for entry in shown], len(found) > limit
+
+
+def _view(entry: AuditEvent, names: dict[str, str], origin: AuditOrigin | None) -> AuditEventView:
+    return AuditEventView(
+        sequence=entry.sequence,
+        at=entry.at,
+        action=entry.action,
+        actor=AuditParty(entry.actor_kind, entry.actor_id, names.get(entry.actor_id, entry.actor_id)),
+        via=entry.via,
+        impersonator=entry.impersonator_id or None,
+        target=AuditParty(entry.target_kind, entry.target_id, names.get(entry.target_id, entry.target_id)),
+        changes={name: (before, after) for name, (before, after) in json.loads(entry.changes).items()},
+        address=origin.address if origin else None,
+        browser=origin.browser if origin else None,
+        request_id=entry.request_id or None,
+        previous=bytes(entry.previous).hex(),
+        digest=bytes(entry.digest).hex(),
+    )
+
+
+def _origins(organization: Organization, entries: Sequence[AuditEvent]) -> dict[str, AuditOrigin]:
+    wanted = {entry.origin_id for entry in entries if entry.origin_id}
+    origins = AuditOrigin.objects.filter(organization=organization, public_id__in=wanted)
+    return {origin.public_id: origin for origin in origins}
 
 
 def _narrowed(entries: AuditEventQuerySet, filters: AuditFilters) -> AuditEventQuerySet:
@@ -81,11 +143,16 @@ def _narrowed(entries: AuditEventQuerySet, filters: AuditFilters) -> AuditEventQ
         entries = entries.filter(actor_id=filters.actor)
     if filters.target:
         entries = entries.filter(target_id=filters.target)
+    if filters.start is not None:
+        entries = entries.filter(at__gte=filters.start)
+    if filters.end is not None:
+        entries = entries.filter(at__lt=filters.end)
     return entries
 
 
-def _names(organization: Organization, ids: set[str]) -> dict[str, str]:
-    """Return who the actors are; somebody who has been erased goes by their id."""
+def _names(organization: Organization, entries: Sequence[AuditEvent]) -> dict[str, str]:
+    """Return who the actors and targets are; somebody who has been erased goes by their id."""
+    ids = {name for entry in entries for name in (entry.actor_id, entry.target_id) if name}
     people = User.objects.filter(public_id__in=ids, erased_at=None)
     keys = ApiKey.objects.owned_by(organization).with_projects().filter(public_id__in=ids)
     return {user.public_id: user.email for user in people} | {key.public_id: key.full_name for key in keys}

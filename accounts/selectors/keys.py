@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Q
 
-from accounts.models import ApiKey, KeyState, Organization, ServiceAccount
+from accounts.models import ApiKey, Membership, Organization, Permission, ServiceAccount
 from accounts.selectors.pages import PAGE_SIZE, is_text
 
 
@@ -74,7 +74,7 @@ class KeyRow:
     service_account: str  # its name, or empty
     state: str
     state_label: str
-    may_be_revoked: bool
+    may_revoke: bool  # the reader may end it
     last_used_at: datetime | None
     expires_at: datetime | None
 
@@ -85,24 +85,24 @@ class KeyPage:
     next_after: str  # the public id to continue after, empty on the last page
 
 
-def key_page(organization: Organization, now: datetime, after: str) -> KeyPage:
+def key_page(organization: Organization, reader: Membership, now: datetime, after: str) -> KeyPage:
     """Return 50 keys, newest first, from the one after the public id `after` on; from the newest if nothing is."""
     keys = ApiKey.objects.owned_by(organization)
     last = keys.filter(public_id=after).values_list("created_at", "pk").first() if is_text(after) else None
     if last is not None:
         keys = keys.filter(Q(created_at__lt=last[0]) | Q(created_at=last[0], pk__lt=last[1]))
     found = list(keys.select_related("project", "service_account").newest_first()[: PAGE_SIZE + 1])
-    rows = [_key_row(key, now) for key in found[:PAGE_SIZE]]
+    rows = [_key_row(key, reader, now) for key in found[:PAGE_SIZE]]
     return KeyPage(rows, rows[-1].public_id if len(found) > PAGE_SIZE else "")
 
 
-def service_account_keys(account: ServiceAccount, now: datetime) -> list[KeyRow]:
+def service_account_keys(account: ServiceAccount, reader: Membership, now: datetime) -> list[KeyRow]:
     """Return an account's keys, newest first: at most 50, of which a project has no more than 200 that work."""
     keys = account.api_keys.select_related("project", "service_account").newest_first()
-    return [_key_row(key, now) for key in keys[:PAGE_SIZE]]
+    return [_key_row(key, reader, now) for key in keys[:PAGE_SIZE]]
 
 
-def _key_row(key: ApiKey, now: datetime) -> KeyRow:
+def _key_row(key: ApiKey, reader: Membership, now: datetime) -> KeyRow:
     state = key.state(now)
     return KeyRow(
         public_id=key.public_id,
@@ -112,7 +112,7 @@ def _key_row(key: ApiKey, now: datetime) -> KeyRow:
         service_account=key.service_account.name if key.service_account else "",
         state=state.value,
         state_label=str(state.label),
-        may_be_revoked=state in (KeyState.ACTIVE, KeyState.DISABLED),
+        may_revoke=not key.has_ended(now) and reader.may_in(Permission.MANAGE_KEYS, key.project_id),
         last_used_at=key.last_used_at,
         expires_at=key.expires_at,
     )

@@ -18,7 +18,8 @@ from portal.lib.model_names import UnreadableName, canonical_names
 
 DEFAULT_LIFE = timedelta(days=90)
 MAXIMUM_KEYS = 200
-CUSTOMER_SCOPES = tuple(scope for scope in Scope if scope != Scope.KEYS_WRITE)
+# What keys may give to other keys; the rest takes a person.
+CUSTOMER_SCOPES = tuple(scope for scope in Scope if scope not in (Scope.KEYS_WRITE, Scope.AUDIT_READ))
 
 
 # The last use is known to the minute: enough to see what is unused, and a write a minute at the most.
@@ -95,7 +96,7 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
         raise UnableToIssueKey("This organization is closed.")
     if is_personal:
         # After the organization, as whoever ends a membership does.
-        _lock_member(project, created_by)
+        _lock_member(project, created_by, scopes)
     if service_account is not None:
         _lock_service_account(service_account, project, scopes, is_personal=is_personal)
     if ApiKey.objects.filter(project=project, revoked_at=None).count() >= MAXIMUM_KEYS:
@@ -167,11 +168,14 @@ def _canonical(limits: KeyLimits) -> KeyLimits:
         raise UnableToLimitKey(str(error)) from error
 
 
-def _lock_member(project: Project, person_: User | None) -> None:
+def _lock_member(project: Project, person_: User | None, scopes: Sequence[Scope]) -> None:
     """Hold the membership until the key exists, so that ending it at the same time ends the key too."""
     members = Membership.objects.filter(organization=project.organization_id, user=person_)
-    if person_ is None or not list(members.select_for_update(no_key=True)):
+    member = members.select_for_update(no_key=True).first() if person_ is not None else None
+    if member is None:
         raise UnableToIssueKey("Only a member can have a key of their own.")
+    if not member.may_give(scopes, project.pk):
+        raise UnableToIssueKey("A key of your own may do no more than you.")
 
 
 def _lock_service_account(
@@ -236,6 +240,19 @@ def revoke_personal_keys(*, organization: Organization, user: User, now: datetim
     for api_key in found:
         revoke_key(api_key=api_key, now=now)
     return len(found)
+
+
+def revoke_keys_beyond_rights(*, membership: Membership, now: datetime) -> int:
+    """End those of a member's own keys that may do what the member may no longer; return how many.
+
+    membership: as it is now. Call it under the organization's lock and before the first entry in the log.
+    """
+    keys = ApiKey.objects.owned_by(membership.organization).unrevoked()
+    mine = list(keys.filter(created_by=membership.user, is_personal=True).select_for_update().order_by("pk"))
+    beyond = [key for key in mine if not membership.may_give(key.scopes, key.project_id)]
+    for api_key in beyond:
+        revoke_key(api_key=api_key, now=now)
+    return len(beyond)
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from accounts.models import ApiKey, Membership, Organization, Permission, Role, ServiceAccount
 from accounts.selectors import is_only_break_glass, is_only_owner
-from accounts.services.api_keys import revoke_personal_keys
+from accounts.services.api_keys import revoke_keys_beyond_rights, revoke_personal_keys
 from accounts.services.audit import record_event
 from accounts.services.service_accounts import hand_over_keys
 from portal.lib.errors import DomainError
@@ -63,7 +63,8 @@ def allowed(by: Membership, permission: Permission, refusal: type[DomainError]) 
 def change_role(*, membership: Membership, role: Role, by: Membership, now: datetime) -> Membership:
     """Give a member another role, from their next request on; the same role changes nothing.
 
-    Raises UnableToChangeRole if `by` may not, if the member is gone, or if no owner would be left.
+    Keys that they made for themselves end when they may do what the member may no longer. Raises UnableToChangeRole
+    if `by` may not, if the member is gone, or if no owner would be left.
     """
     organization = lock_organization(membership.organization_id)
     asker = manager(by, UnableToChangeRole)
@@ -82,6 +83,7 @@ def change_role(*, membership: Membership, role: Role, by: Membership, now: date
     member.role = role
     member.is_break_glass = False
     member.save(update_fields=["role", "is_break_glass"])
+    revoke_keys_beyond_rights(membership=member, now=now)
     record_event(
         "member.role_changed",
         organization_id=organization.pk,

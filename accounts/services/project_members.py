@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts.models import Membership, Project, ProjectMembership, ProjectRole
+from accounts.services.api_keys import revoke_keys_beyond_rights
 from accounts.services.audit import changed, record_event
 from accounts.services.members import lock_organization
 from portal.lib.errors import DomainError
@@ -47,7 +48,7 @@ def set_project_role(
 
 @transaction.atomic
 def remove_from_project(*, project: Project, membership: Membership, now: datetime) -> None:
-    """End a member's part in a project; they stay in the organization.
+    """End a member's part in a project, and their own keys that only this part allowed; they stay in the organization.
 
     Raises UnableToChangeProjectMember for who has none.
     """
@@ -56,6 +57,8 @@ def remove_from_project(*, project: Project, membership: Membership, now: dateti
     if part is None:
         raise UnableToChangeProjectMember("That person is not in this project any more.")
     part.delete()
+    now_without = Membership.objects.select_related("user", "organization").get(pk=membership.pk)
+    revoke_keys_beyond_rights(membership=now_without, now=now)
     record_event(
         "project.member_removed",
         organization_id=project.organization_id,

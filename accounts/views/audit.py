@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from accounts import selectors
 from accounts.access import OrganizationRequest, organization_required
 from accounts.chain import Link
-from accounts.forms import AuditFilterForm
+from accounts.forms.audit import AuditFilterForm
 from accounts.models import Permission
 from accounts.services.audit_anchors import verify_audit_log
 from portal.lib.exports import csv_lines, json_lines

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import selectors
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
-from accounts.forms import EndpointForm, EndpointRotationForm, NewEndpointForm
+from accounts.forms.audit import EndpointForm, EndpointRotationForm, NewEndpointForm
 from accounts.models import AuditEndpoint, Permission
 from accounts.services.audit_endpoints import (
     MAXIMUM_ENDPOINTS,

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import selectors
 from accounts.access import OrganizationRequest, SignedInRequest, organization_required, recent_sign_in_required
-from accounts.forms import DomainForm, JoinRoleForm
+from accounts.forms.sign_on import DomainForm, JoinRoleForm
 from accounts.models import Domain, Permission
 from accounts.services.domain_join import OfferNotFound, UnableToJoin, join_by_domain
 from accounts.services.domains import (

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -12,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import selectors
-from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
-from accounts.forms import KeyForm, KeyLimitsForm, RotationForm, limits_of
+from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required, require_in
+from accounts.forms.keys import KeyForm, KeyLimitsForm, RotationForm, limits_of
 from accounts.models import ApiKey, Permission, Project, Scope, ServiceAccount
 from accounts.models.api_key import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from accounts.services.api_keys import UnableToIssueKey, change_key, issue_key, kind_for, revoke_key
@@ -26,20 +27,28 @@ from portal.lib.http import page_or_partial
 def key_list(request: OrganizationRequest) -> HttpResponse:
     after = request.GET.get("after", "")
     context = {
-        "page": selectors.key_page(request.organization, timezone.now(), after),
+        "page": selectors.key_page(request.organization, request.membership, timezone.now(), after),
         "is_first": not after,
-        "may_manage": request.membership.may(Permission.MANAGE_KEYS),
+        "may_manage": request.membership.may_somewhere(Permission.MANAGE_KEYS),
     }
     return render(request, "accounts/key_list.html", context)
 
 
-@organization_required(Permission.MANAGE_KEYS)
+@organization_required(Permission.MANAGE_KEYS, in_projects=True)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_create(request: OrganizationRequest) -> HttpResponse:
-    projects = list(Project.objects.owned_by(request.organization).in_order())
-    accounts = list(ServiceAccount.objects.owned_by(request.organization).enabled().in_order())
-    form = KeyForm(request.POST or None, projects=projects, accounts=accounts, initial=_asked_for(request, accounts))
+    projects = _projects_for_keys(request)
+    accounts = list(
+        ServiceAccount.objects.owned_by(request.organization).enabled().filter(project__in=projects).in_order()
+    )
+    form = KeyForm(
+        request.POST or None,
+        membership=request.membership,
+        projects=projects,
+        accounts=accounts,
+        initial=_asked_for(request, accounts),
+    )
     if form.is_valid():
         now = timezone.now()
         try:
@@ -66,6 +75,24 @@ def key_create(request: OrganizationRequest) -> HttpResponse:
     return render(request, template, {"form": form}, status=status)
 
 
+def _projects_for_keys(request: OrganizationRequest) -> list[Project]:
+    projects = Project.objects.owned_by(request.organization).in_order()
+    return [project for project in projects if request.membership.may_in(Permission.MANAGE_KEYS, project.pk)]
+
+
+def _key_to_manage(request: OrganizationRequest, public_id: str) -> ApiKey:
+    """Return a key that the member may widen or see a new secret of: one that may do no more than they."""
+    key = get_object_or_404(ApiKey.objects.owned_by(request.organization).with_projects(), public_id=public_id)
+    if not _may_manage(request, key):
+        raise PermissionDenied
+    return key
+
+
+def _may_manage(request: OrganizationRequest, key: ApiKey) -> bool:
+    may_in_project = request.membership.may_in(Permission.MANAGE_KEYS, key.project_id)
+    return may_in_project and request.membership.may_give(key.scopes, key.project_id)
+
+
 def _asked_for(request: OrganizationRequest, accounts: Sequence[ServiceAccount]) -> dict[str, Any]:
     """Return what the form starts with on the way from a service account's page: its project, and all it may do."""
     asked = request.GET.get("service_account")
@@ -89,21 +116,21 @@ def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
         "state": state,
         "requests_per_minute": REQUESTS_PER_MINUTE,
         "tokens_per_minute": TOKENS_PER_MINUTE,
-        "may_be_revoked": not key.has_ended(now),
+        "may_revoke": not key.has_ended(now) and request.membership.may_in(Permission.MANAGE_KEYS, key.project_id),
         "former_secrets": [] if key.has_ended(now) else key.former_secrets_at(now),
         "leaks": list(key.leaks.order_by("-reported_at", "-pk")[:5]),
         "api_url": f"{settings.PORTAL_URL}/v1",
-        "may_manage": request.membership.may(Permission.MANAGE_KEYS),
+        "may_manage": not key.has_ended(now) and _may_manage(request, key),
     }
     return render(request, "accounts/key_detail.html", context)
 
 
-@organization_required(Permission.MANAGE_KEYS)
+@organization_required(Permission.MANAGE_KEYS, in_projects=True)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_change(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Give the key another name and other limits."""
-    key = get_object_or_404(ApiKey.objects.owned_by(request.organization), public_id=public_id)
+    key = _key_to_manage(request, public_id)
     form = KeyLimitsForm(request.POST or None, initial=limits_of(key))
     if form.is_valid():
         try:
@@ -118,12 +145,12 @@ def key_change(request: OrganizationRequest, public_id: str) -> HttpResponse:
     return render(request, template, {"form": form, "key": key}, status=status)
 
 
-@organization_required(Permission.MANAGE_KEYS)
+@organization_required(Permission.MANAGE_KEYS, in_projects=True)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_rotate(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Give the key a new secret, shown in this answer and never again."""
-    key = get_object_or_404(ApiKey.objects.owned_by(request.organization).with_projects(), public_id=public_id)
+    key = _key_to_manage(request, public_id)
     form = RotationForm(request.POST or None)
     if form.is_valid():
         try:
@@ -137,11 +164,12 @@ def key_rotate(request: OrganizationRequest, public_id: str) -> HttpResponse:
     return render(request, "accounts/key_rotate.html", {"form": form, "key": key}, status=status)
 
 
-@organization_required(Permission.MANAGE_KEYS)
+@organization_required(Permission.MANAGE_KEYS, in_projects=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_revoke(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Ask once, then end the key. Ending access never waits for a new proof of who one is."""
     key = get_object_or_404(ApiKey.objects.owned_by(request.organization), public_id=public_id)
+    require_in(request, Permission.MANAGE_KEYS, key.project_id)
     if request.method == "POST":
         revoke_key(api_key=key, now=timezone.now())
         messages.success(request, _("%(name)s is revoked and stops working within a second.") % {"name": key.name})

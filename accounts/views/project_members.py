@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import OrganizationRequest, organization_required
+from accounts.access import OrganizationRequest, organization_required, require_in
 from accounts.forms import ProjectRoleForm
 from accounts.models import Membership, Permission, Project, ProjectMembership
 from accounts.services.project_members import UnableToChangeProjectMember, remove_from_project, set_project_role
@@ -21,10 +21,11 @@ def project_detail(request: OrganizationRequest, public_id: str) -> HttpResponse
     return _page(request, _project(request, public_id), None)
 
 
-@organization_required(Permission.MANAGE_PROJECTS)
+@organization_required(Permission.MANAGE_PROJECT_MEMBERS, in_projects=True)
 @require_POST
 def set_role(request: OrganizationRequest, public_id: str) -> HttpResponse:
     project = _project(request, public_id)
+    require_in(request, Permission.MANAGE_PROJECT_MEMBERS, project.pk)
     form = ProjectRoleForm(request.POST, members=_members(request))
     if form.is_valid():
         try:
@@ -40,10 +41,11 @@ def set_role(request: OrganizationRequest, public_id: str) -> HttpResponse:
     return _page(request, project, form)
 
 
-@organization_required(Permission.MANAGE_PROJECTS)
+@organization_required(Permission.MANAGE_PROJECT_MEMBERS, in_projects=True)
 @require_POST
 def remove(request: OrganizationRequest, public_id: str, member: str) -> HttpResponse:
     project = _project(request, public_id)
+    require_in(request, Permission.MANAGE_PROJECT_MEMBERS, project.pk)
     members = Membership.objects.owned_by(request.organization).select_related("user")
     membership = get_object_or_404(members, public_id=member)
     try:
@@ -65,7 +67,7 @@ def _members(request: OrganizationRequest) -> list[Membership]:
 
 
 def _page(request: OrganizationRequest, project: Project, form: ProjectRoleForm | None) -> HttpResponse:
-    may_manage = request.membership.may(Permission.MANAGE_PROJECTS)
+    may_manage = request.membership.may_in(Permission.MANAGE_PROJECT_MEMBERS, project.pk)
     if form is None and may_manage:
         form = ProjectRoleForm(members=_members(request))
     is_refused = form is not None and form.is_bound
@@ -74,6 +76,7 @@ def _page(request: OrganizationRequest, project: Project, form: ProjectRoleForm 
         "parts": ProjectMembership.objects.owned_by(request.organization).filter(project=project).in_order(),
         "form": form,
         "may_manage": may_manage,
+        "may_rename": request.membership.may(Permission.MANAGE_PROJECTS),
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if is_refused else HTTPStatus.OK
     return render(request, "accounts/project_detail.html", context, status=status)

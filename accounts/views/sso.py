@@ -25,7 +25,7 @@ from accounts.access import (
     remember_sign_in,
     remember_single_sign_on,
 )
-from accounts.forms import SsoEntryForm
+from accounts.forms.sign_on import SsoEntryForm
 from accounts.gateways.oidc import Attempt
 from accounts.models import Membership, SsoConnection
 from accounts.services.sso_sign_in import (

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import selectors
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
-from accounts.forms import BreakGlassForm, SsoForm
+from accounts.forms.sign_on import BreakGlassForm, SsoForm
 from accounts.models import Membership, Permission, SsoConnection
 from accounts.services.sso_connections import (
     UnableToSetUpSso,

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
-from accounts.access import OrganizationRequest, organization_required
+from accounts.access import OrganizationRequest, organization_required, require_in
 from accounts.models import Permission
 from billing.selectors import budget_of
 from compute import selectors
@@ -32,7 +32,7 @@ from portal.lib.snippets import launch_snippet
 NOTHING_NEW = 204
 
 
-@organization_required(Permission.MANAGE_INSTANCES)
+@organization_required(Permission.MANAGE_INSTANCES, in_projects=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def instance_launch(request: OrganizationRequest) -> HttpResponse:
     """Show the launch form and what the choice costs (htmx asks for the summary alone); POST launches.
@@ -47,7 +47,7 @@ def instance_launch(request: OrganizationRequest) -> HttpResponse:
     data = request.POST if request.method == "POST" and "preview" not in request.POST else None
     if data is None:
         initial |= LaunchForm.values_of(request.POST or request.GET)
-    form = LaunchForm(data, initial=initial, organization=request.organization, offers=offers, keys=keys)
+    form = LaunchForm(data, initial=initial, membership=request.membership, offers=offers, keys=keys)
     if data is None:
         form.follow_choice()
     if form.is_valid():
@@ -89,7 +89,7 @@ def instance_list(request: OrganizationRequest) -> HttpResponse:
         "page": page,
         "is_first": "after" not in request.GET,
         "moving_ids": page.moving_ids,
-        "may_manage": request.membership.may(Permission.MANAGE_INSTANCES),
+        "may_manage": request.membership.may_somewhere(Permission.MANAGE_INSTANCES),
     }
     return render(request, "compute/instance_list.html", context)
 
@@ -118,7 +118,7 @@ def instance_detail(request: OrganizationRequest, public_id: str) -> HttpRespons
         "row": selectors.row_of(instance),
         "events": selectors.timeline_of(instance),
         "spend": selectors.spend_of(instance),
-        "may_manage": request.membership.may(Permission.MANAGE_INSTANCES),
+        "may_manage": request.membership.may_in(Permission.MANAGE_INSTANCES, instance.project_id),
     }
     return render(request, page_or_partial(request, "compute/instance_detail.html", "instance-body"), context)
 
@@ -132,10 +132,10 @@ def _spend_so_far(request: OrganizationRequest, instance: Instance) -> HttpRespo
     return retarget(reswap(answer, "outerHTML"), "#instance-spend")
 
 
-@organization_required(Permission.MANAGE_INSTANCES)
+@organization_required(Permission.MANAGE_INSTANCES, in_projects=True)
 @require_POST
 def instance_stop(request: OrganizationRequest, public_id: str) -> HttpResponse:
-    instance = _get(request, public_id)
+    instance = _get_to_manage(request, public_id)
     try:
         stop_instance(instance=instance, now=timezone.now())
     except UnableToChangeInstance as error:
@@ -145,31 +145,31 @@ def instance_stop(request: OrganizationRequest, public_id: str) -> HttpResponse:
     return _back(request, public_id)
 
 
-@organization_required(Permission.MANAGE_INSTANCES)
+@organization_required(Permission.MANAGE_INSTANCES, in_projects=True)
 @require_POST
 def instance_start(request: OrganizationRequest, public_id: str) -> HttpResponse:
     try:
-        start_instance(instance=_get(request, public_id), now=timezone.now())
+        start_instance(instance=_get_to_manage(request, public_id), now=timezone.now())
     except DomainError as error:
         messages.error(request, str(error))
     return _back(request, public_id)
 
 
-@organization_required(Permission.MANAGE_INSTANCES)
+@organization_required(Permission.MANAGE_INSTANCES, in_projects=True)
 @require_POST
 def instance_restart(request: OrganizationRequest, public_id: str) -> HttpResponse:
     try:
-        restart_instance(instance=_get(request, public_id), now=timezone.now())
+        restart_instance(instance=_get_to_manage(request, public_id), now=timezone.now())
     except UnableToChangeInstance as error:
         messages.error(request, str(error))
     return _back(request, public_id)
 
 
-@organization_required(Permission.MANAGE_INSTANCES)
+@organization_required(Permission.MANAGE_INSTANCES, in_projects=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def instance_terminate(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Say what is lost and ask once; POST ends the instance."""
-    instance = _get(request, public_id)
+    instance = _get_to_manage(request, public_id)
     if request.method == "POST":
         terminate_instance(instance=instance, now=timezone.now())
         messages.success(request, _("%(name)s is being terminated. Billing has ended.") % {"name": instance.name})
@@ -180,6 +180,12 @@ def instance_terminate(request: OrganizationRequest, public_id: str) -> HttpResp
 def _get(request: OrganizationRequest, public_id: str) -> Instance:
     mine = Instance.objects.owned_by(request.organization)
     return get_object_or_404(mine.select_related("region", "instance_type", "image", "project"), public_id=public_id)
+
+
+def _get_to_manage(request: OrganizationRequest, public_id: str) -> Instance:
+    instance = _get(request, public_id)
+    require_in(request, Permission.MANAGE_INSTANCES, instance.project_id)
+    return instance
 
 
 def _back(request: OrganizationRequest, public_id: str) -> HttpResponse:

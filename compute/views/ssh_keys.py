@@ -22,12 +22,13 @@ from portal.lib.http import page_or_partial, redirect_after_post
 def ssh_key_list(request: OrganizationRequest) -> HttpResponse:
     context = {
         "keys": SshKey.objects.owned_by(request.organization).by_name(),
+        "may_add": request.membership.may_somewhere(Permission.MANAGE_INSTANCES),
         "may_manage": request.membership.may(Permission.MANAGE_INSTANCES),
     }
     return render(request, "compute/ssh_key_list.html", context)
 
 
-@organization_required(Permission.MANAGE_INSTANCES)
+@organization_required(Permission.MANAGE_INSTANCES, in_projects=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def ssh_key_create(request: OrganizationRequest) -> HttpResponse:
     form = SshKeyForm(request.POST or None)

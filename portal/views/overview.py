@@ -18,7 +18,7 @@ def overview(request: OrganizationRequest) -> HttpResponse:
     context = {
         "view": view,
         "may_see_spend": request.membership.may(Permission.VIEW_SPEND),
-        "may_launch": request.membership.may(Permission.MANAGE_INSTANCES),
+        "may_launch": request.membership.may_somewhere(Permission.MANAGE_INSTANCES),
         "may_call": request.membership.may(Permission.USE_MODELS),
     }
     return render(request, "portal/overview.html", context)

@@ -115,13 +115,13 @@ def test_refuses_a_member_of_another_organization(client: Client, organization: 
 
 def test_a_viewer_sees_who_is_in_it_and_changes_nothing(client: Client, organization: Organization, project: Project):
     viewer = make_membership(organization, role=Role.VIEWER)
-    make_project_membership(viewer, project, LEADER)
+    make_project_membership(viewer, project, WORKER)
 
     page = sign_in(client, viewer).get(address("project-detail", project)).content.decode()
 
-    assert "Principal investigator" in page
+    assert "Member" in page
     assert address("project-member-set", project) not in page
     assert address("project-member-remove", project, viewer.public_id) not in page
     form = {"member": viewer.public_id, "project_role": "member"}
     assert client.post(address("project-member-set", project), form).status_code == 403
-    assert parts(project) == [(viewer, LEADER)]
+    assert parts(project) == [(viewer, WORKER)]

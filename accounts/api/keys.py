@@ -1,4 +1,4 @@
-"""The REST API of projects, service accounts and keys: /api/v1/projects, /api/v1/service-accounts, /api/v1/keys."""
+"""The REST API of keys: /api/v1/keys."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,40 +13,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from accounts.access import KeyAPIView, idempotent
-from accounts.models import ApiKey, Overlap, Project, Scope, ServiceAccount
-from accounts.models.service_account import LONGEST_DESCRIPTION
-from accounts.selectors import KeyView, ServiceAccountView, key_view, service_account_view
+from accounts.api.projects import project_of
+from accounts.api.scopes import GivenScopes
+from accounts.models import ApiKey, Overlap, Scope, ServiceAccount
+from accounts.selectors import KeyView, key_view
 from accounts.services.api_keys import CUSTOMER_SCOPES, KeyLimits, change_key, issue_key, revoke_key
 from accounts.services.key_rotation import rotate_key
-from accounts.services.service_accounts import (
-    create_service_account,
-    delete_service_account,
-    disable_service_account,
-    enable_service_account,
-)
 from portal.lib.addresses import canonical_ranges
 from portal.lib.api import Body, CursorList, JsonResponse, PageInput, cut
 from portal.lib.model_names import canonical_names
 from portal.lib.openapi import described
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectView:
-    id: str
-    name: str
-    created_at: datetime
-
-
-class ProjectList(KeyAPIView):
-    """The projects of the organization."""
-
-    scope = None
-
-    @described(CursorList[ProjectView], query=PageInput)
-    def get(self, request: Request) -> HttpResponse:
-        page = cut(Project.objects.owned_by(self.request.organization), request.query_params)
-        rows = [ProjectView(project.public_id, project.name, project.created_at) for project in page.objects]
-        return JsonResponse(page.of(rows))
 
 
 class Canonical(serializers.ListField):
@@ -62,22 +38,6 @@ class Canonical(serializers.ListField):
             return self._read(given)
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from error
-
-
-class GivenScopes(serializers.MultipleChoiceField):
-    """Scopes that a key may give. A key never makes a key that could make keys: that takes a person."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        names = [scope.value for scope in CUSTOMER_SCOPES]
-        wrong = "“{input}” is no scope a key may give: " + ", ".join(names) + "."
-        super().__init__(choices=names, allow_empty=False, error_messages={"invalid_choice": wrong}, **kwargs)
-
-
-class NewServiceAccount(Body):
-    name = serializers.CharField(max_length=80)
-    description = serializers.CharField(max_length=LONGEST_DESCRIPTION, default="", allow_blank=True)
-    project = serializers.CharField(required=False)
-    scopes = GivenScopes()
 
 
 class NewKey(Body):
@@ -131,7 +91,7 @@ class KeyList(KeyAPIView):
         account = self._service_account(given.validated_data.get("service_account"))
         asked = given.validated_data.get("project")
         issued = issue_key(
-            project=account.project if account and asked is None else _project_of(self, asked),
+            project=account.project if account and asked is None else project_of(self, asked),
             name=given.validated_data["name"],
             scopes=sorted(Scope(scope) for scope in given.validated_data["scopes"]),
             created_by=None,
@@ -152,16 +112,6 @@ class KeyList(KeyAPIView):
         return account
 
 
-def _project_of(view: KeyAPIView, public_id: str | None) -> Project:
-    """Return the project that was asked for, or that of the key which asks."""
-    if public_id is None:
-        return view.request.api_key.project
-    project = Project.objects.owned_by(view.request.organization).filter(public_id=public_id).first()
-    if project is None:
-        raise serializers.ValidationError({"project": "There is no such project."})
-    return project
-
-
 class KeyDetail(KeyAPIView):
     """One API key."""
 
@@ -174,9 +124,9 @@ class KeyDetail(KeyAPIView):
     @described(KeyView, body=ChangedKey, text="Rename a key or change what it is narrowed to.")
     def patch(self, request: Request, public_id: str) -> HttpResponse:
         key = _key_of(self, public_id)
-        if Scope.KEYS_WRITE in key.scopes:
+        if set(key.scopes) - set(CUSTOMER_SCOPES):
             # A key that could widen itself or its like would not be limited.
-            raise PermissionDenied("Only a person changes a key that manages keys.")
+            raise PermissionDenied("Only a person changes a key that may do what no key may give.")
         given = ChangedKey(data=request.data)
         given.is_valid(raise_exception=True)
         limits = KeyLimits(
@@ -207,9 +157,9 @@ class KeyRotation(KeyAPIView):
     @idempotent
     def post(self, request: Request, public_id: str) -> HttpResponse:
         key = _key_of(self, public_id)
-        if Scope.KEYS_WRITE in key.scopes and key.pk != self.request.api_key.pk:
-            # Or a stolen one would live on in another's new secret.
-            raise PermissionDenied("A key that manages keys may rotate itself; others of its kind a person rotates.")
+        if set(key.scopes) - set(CUSTOMER_SCOPES) and key.pk != self.request.api_key.pk:
+            # Or a stolen one would live on in another's new secret, or see what it may not.
+            raise PermissionDenied("A key may rotate itself; one that may do what no key may give, a person rotates.")
         given = Rotation(data=request.data)
         given.is_valid(raise_exception=True)
         now = timezone.now()
@@ -221,75 +171,3 @@ class KeyRotation(KeyAPIView):
 def _key_of(view: KeyAPIView, public_id: str) -> ApiKey:
     keys = ApiKey.objects.owned_by(view.request.organization).with_projects().with_former_secrets()
     return get_object_or_404(keys, public_id=public_id)
-
-
-class ServiceAccountList(KeyAPIView):
-    """The service accounts of the organization."""
-
-    scope = Scope.KEYS_WRITE
-
-    @described(CursorList[ServiceAccountView], query=PageInput)
-    def get(self, request: Request) -> HttpResponse:
-        accounts = ServiceAccount.objects.owned_by(self.request.organization).present().select_related("project")
-        page = cut(accounts, request.query_params)
-        return JsonResponse(page.of([service_account_view(account) for account in page.objects]))
-
-    @described(ServiceAccountView, status=201, body=NewServiceAccount, text="Make a service account.")
-    @idempotent
-    def post(self, request: Request) -> HttpResponse:
-        given = NewServiceAccount(data=request.data)
-        given.is_valid(raise_exception=True)
-        account = create_service_account(
-            project=_project_of(self, given.validated_data.get("project")),
-            name=given.validated_data["name"],
-            description=given.validated_data["description"],
-            scopes=sorted(Scope(scope) for scope in given.validated_data["scopes"]),
-            created_by=None,
-            now=timezone.now(),
-        )
-        return JsonResponse(service_account_view(account), status=201)
-
-
-class ServiceAccountDetail(KeyAPIView):
-    """One service account."""
-
-    scope = Scope.KEYS_WRITE
-
-    @described(ServiceAccountView)
-    def get(self, request: Request, public_id: str) -> HttpResponse:
-        return JsonResponse(service_account_view(_account_of(self, public_id)))
-
-    @described(ServiceAccountView, text="Delete a service account; its keys are revoked.")
-    def delete(self, request: Request, public_id: str) -> HttpResponse:
-        account = delete_service_account(account=_account_of(self, public_id), now=timezone.now())
-        return JsonResponse(service_account_view(account))
-
-
-class ServiceAccountDisabling(KeyAPIView):
-    """Refuse the keys of a service account until it is enabled again."""
-
-    scope = Scope.KEYS_WRITE
-
-    @described(ServiceAccountView)
-    def post(self, request: Request, public_id: str) -> HttpResponse:
-        account = disable_service_account(account=_account_of(self, public_id), now=timezone.now())
-        return JsonResponse(service_account_view(account))
-
-
-class ServiceAccountEnabling(KeyAPIView):
-    """Let the keys of a disabled service account work again."""
-
-    scope = Scope.KEYS_WRITE
-
-    @described(ServiceAccountView)
-    def post(self, request: Request, public_id: str) -> HttpResponse:
-        account = _account_of(self, public_id)
-        if set(account.scopes) - set(CUSTOMER_SCOPES):
-            # What a key may not give, it may not give back either.
-            raise PermissionDenied("Only a person enables a service account that may do this much.")
-        return JsonResponse(service_account_view(enable_service_account(account=account, now=timezone.now())))
-
-
-def _account_of(view: KeyAPIView, public_id: str) -> ServiceAccount:
-    accounts = ServiceAccount.objects.owned_by(view.request.organization).present()
-    return get_object_or_404(accounts.select_related("project"), public_id=public_id)

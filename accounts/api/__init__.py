@@ -1,0 +1,1 @@
+"""The API of keys, projects, service accounts and the audit log for programs."""
