@@ -57,3 +57,8 @@ def deliver_audit_logs(**_future: object) -> None:
 @shared_task(name="accounts.tell_of_paused_endpoints", base=PortalTask, platform=True)
 def tell_of_paused_endpoints(**_future: object) -> None:
     audit_delivery.tell_of_paused_endpoints(now=timezone.now())
+
+
+@shared_task(name="accounts.announce_closings", base=PortalTask, platform=True)
+def announce_closings(**_future: object) -> None:
+    closing.announce_closings()
