@@ -313,3 +313,11 @@ class AuditFilterForm(forms.Form):
                 query[name] = value
         query["before"] = before
         return query.urlencode()
+
+
+class LegalHoldForm(forms.Form):
+    """For staff: which organization, what to do, and why."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+    action = forms.ChoiceField(label=_("Hold"), choices=[("set", _("Set")), ("clear", _("Clear"))])
+    reason = forms.CharField(label=_("Reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 3}))
