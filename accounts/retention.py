@@ -75,7 +75,7 @@ TABLES = (
             Personal("name", "the organization's own name, which its members choose and can change"),
             Personal("slug", "the organization's address, which programs and links use"),
         ),
-        of_organization=Part("organization", "t.id = %(organization)s"),
+        of_organization=Part("organization", "t.id = %(organization)s", hidden=("announced",)),
     ),
     Table(
         "accounts_project",

@@ -81,3 +81,8 @@ def check_domains(**_future: object) -> None:
 @shared_task(name="accounts.mail_notices", base=PortalTask, platform=True)
 def mail_notices(**_future: object) -> None:
     notices.mail_notices(now=timezone.now())
+
+
+@shared_task(name="accounts.announce_closings", base=PortalTask, platform=True)
+def announce_closings(**_future: object) -> None:
+    closing.announce_closings()

@@ -40,6 +40,8 @@ SCHEDULE: dict[str, Entry] = {
     "expire-instances": {"task": "compute.expire_instances", "schedule": timedelta(seconds=15)},
     # The grace of a deleted organization ends within an hour of what was said.
     "close-organizations": {"task": "accounts.close_organizations", "schedule": timedelta(hours=1)},
+    # Owners learn that their organization is being deleted while the mail server was away.
+    "announce-closings": {"task": "accounts.announce_closings", "schedule": timedelta(minutes=5)},
     # A closed organization's machines cost until they end, and a launch may have been on its way.
     "end-closed": {"task": "compute.end_closed", "schedule": timedelta(seconds=60)},
     # Deployments that nobody answers for are asked last; the gateway's own view is faster but per process.

@@ -192,3 +192,11 @@ class DeleteOrganizationForm(forms.Form):
         if typed != self._organization.name:
             raise forms.ValidationError(_("That is not the name of this organization."))
         return typed
+
+
+class LegalHoldForm(forms.Form):
+    """For staff: which organization, what to do, and why."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+    action = forms.ChoiceField(label=_("Hold"), choices=[("set", _("Set")), ("clear", _("Clear"))])
+    reason = forms.CharField(label=_("Reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 3}))

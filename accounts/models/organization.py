@@ -32,6 +32,13 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
     def due_to_close(self, now: datetime) -> OrganizationQuerySet:
         return self.filter(closed_at=None, closes_at__lte=now)
 
+    def unannounced(self) -> OrganizationQuerySet:
+        """Those whose owners have not been mailed how it stands."""
+        is_open, is_closed = Q(closes_at=None, closed_at=None), Q(closed_at__isnull=False)
+        is_closing = Q(closes_at__isnull=False, closed_at=None)
+        told = Q(is_open, announced="open") | Q(is_closing, announced="closing") | Q(is_closed, announced="closed")
+        return self.exclude(told)
+
 
 class Organization(models.Model):
     """The tenant: everything a customer has belongs to exactly one.
@@ -39,6 +46,11 @@ class Organization(models.Model):
     open -> closing (an owner asked, `closes_at` is when) -> closed: nobody enters, nothing runs, the bill stays.
     Until it is closed an owner may keep it.
     """
+
+    class Standing(models.TextChoices):
+        OPEN = "open", _("Open")
+        CLOSING = "closing", _("Being deleted")
+        CLOSED = "closed", _("Closed")
 
     class Kind(models.TextChoices):
         STARTUP = "startup", _("Startup")
@@ -56,6 +68,8 @@ class Organization(models.Model):
     closed_at = models.DateTimeField(null=True, blank=True)
     # Since then people of its verified domains enter through its identity provider; break-glass owners need not.
     sso_required_at = models.DateTimeField(null=True, blank=True)
+    # What owners were last mailed about; another standing than this one has to be told.
+    announced = models.CharField(max_length=8, choices=Standing, default=Standing.OPEN, db_default="open")
 
     objects = OrganizationQuerySet.as_manager()
 
@@ -66,9 +80,16 @@ class Organization(models.Model):
                 name="organization_closed_after_grace",
             ),
         ]
+        permissions = [("hold_organization", "Can set and clear legal holds")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.slug})"
+
+    @property
+    def standing(self) -> Organization.Standing:
+        if self.closed_at is not None:
+            return self.Standing.CLOSED
+        return self.Standing.OPEN if self.closes_at is None else self.Standing.CLOSING
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):

@@ -12,7 +12,9 @@ from django.utils.translation import gettext as _
 
 from accounts.models import ApiKey, Organization
 from accounts.services.audit import record_event
+from accounts.services.mails import mail_owners, page_address
 from portal.lib.errors import DomainError
+from portal.lib.jobs import enqueue
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,7 @@ def request_deletion(*, organization: Organization, now: datetime) -> Organizati
         raise UnableToDeleteOrganization(_("It is being deleted already."))
     organization.closes_at = now + GRACE
     organization.save(update_fields=["closes_at"])
+    enqueue("accounts.announce_closings")
     _record("organization.deletion_requested", organization, (None, _text(organization.closes_at)), now)
     return organization
 
@@ -49,6 +52,7 @@ def keep_organization(*, organization: Organization, now: datetime) -> Organizat
         before = _text(organization.closes_at)
         organization.closes_at = None
         organization.save(update_fields=["closes_at"])
+        enqueue("accounts.announce_closings")
         _record("organization.kept", organization, (before, None), now)
     return organization
 
@@ -72,12 +76,50 @@ def _close(organization: Organization, now: datetime) -> bool:
     ApiKey.objects.filter(pk__in=[key.pk for key in keys]).update(revoked_at=now, changed_at=now)
     organization.closed_at = now
     organization.save(update_fields=["closed_at"])
+    enqueue("accounts.announce_closings")
     for key in keys:
         record_event("key.revoked", organization_id=organization.pk, target=("key", key.public_id), now=now)
     target = ("organization", organization.public_id)
     record_event("organization.closed", organization_id=organization.pk, target=target, now=now)
     log.info("accounts.organization.closed", organization=organization.public_id, keys=len(keys))
     return True
+
+
+# What owners are mailed when an organization has come to stand there.
+MAILS = {
+    Organization.Standing.OPEN: "organization_kept",
+    Organization.Standing.CLOSING: "organization_closing",
+    Organization.Standing.CLOSED: "organization_closed",
+}
+
+
+def announce_closings() -> int:
+    """Mail owners of every organization that stands otherwise than they were last told; return how many of those.
+
+    For the platform role, each in a transaction of its own. A crash between mail and commit mails twice; what was
+    taken back before anybody was mailed is not mentioned.
+    """
+    count = 0
+    for organization_id in list(Organization.objects.unannounced().order_by("pk").values_list("pk", flat=True)):
+        try:
+            count += _announce(organization_id)
+        except Exception:
+            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
+            log.exception("accounts.closing_not_announced", organization_id=organization_id)
+    return count
+
+
+@transaction.atomic
+def _announce(organization_id: int) -> int:
+    unannounced = Organization.objects.unannounced().select_for_update(skip_locked=True, no_key=True)
+    organization = unannounced.filter(pk=organization_id).first()
+    if organization is None:
+        return 0
+    address = page_address("overview", organization.slug)
+    mail_owners(MAILS[organization.standing], organization=organization, address=address)
+    organization.announced = organization.standing
+    organization.save(update_fields=["announced"])
+    return 1
 
 
 def _record(action: str, organization: Organization, closes_at: tuple[str | None, str | None], now: datetime) -> None:

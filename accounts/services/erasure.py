@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 
 import structlog
 from allauth.account.models import EmailAddress
@@ -24,6 +25,7 @@ from accounts.models import ApiKey, AuditOrigin, Invitation, Membership, Organiz
 from accounts.selectors import is_only_break_glass
 from accounts.services.api_keys import revoke_personal_keys
 from accounts.services.audit import person, record_event
+from accounts.services.mails import mail_person
 from accounts.services.members import ONLY_BREAK_GLASS
 from portal.lib.context import Origin, current_origin, remember_origin
 from portal.lib.errors import DomainError
@@ -48,6 +50,7 @@ def erase_person(*, user: User, now: datetime) -> User:
     _refuse(user, organizations)
 
     identifiers = {user.email, *EmailAddress.objects.filter(user=user).values_list("email", flat=True)}
+    email = user.email
     _end_sessions(user, identifiers)
     EmailAddress.objects.filter(user=user).delete()
     Authenticator.objects.filter(user=user).delete()
@@ -68,6 +71,8 @@ def erase_person(*, user: User, now: datetime) -> User:
             actor=person(user),
             now=now,
         )
+    # After that nobody here knows the address any more, so there is no trying again.
+    transaction.on_commit(partial(mail_person, "person_erased", email=email), robust=True)
     log.info("accounts.person.erased", user=user.public_id, organizations=len(organizations))
     return user
 

@@ -1,6 +1,6 @@
 """The staff of the portal's owner: seven groups, each with least privilege (staff pages say what each may do)."""
 
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
@@ -15,7 +15,16 @@ class StaffGroup(models.TextChoices):
     AUDITOR = "Auditor", _("Auditor")
 
 
+# Right of the admin -> who has it.
+GROUPS_OF_PERMISSION = {"hold_organization": (StaffGroup.COMPLIANCE, StaffGroup.SECURITY)}
+
+
 @transaction.atomic
 def ensure_staff_groups() -> dict[StaffGroup, Group]:
-    """Return the staff groups, created where they are missing; nothing happens to those that exist."""
-    return {group: Group.objects.get_or_create(name=group.value)[0] for group in StaffGroup}
+    """Return the staff groups, created where they are missing, with the rights that are theirs; safe to repeat."""
+    groups = {group: Group.objects.get_or_create(name=group.value)[0] for group in StaffGroup}
+    for codename, holders in GROUPS_OF_PERMISSION.items():
+        permission = Permission.objects.get(content_type__app_label="accounts", codename=codename)
+        for holder in holders:
+            groups[holder].permissions.add(permission)
+    return groups
