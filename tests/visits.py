@@ -30,7 +30,7 @@ PASSWORD = "correct horse battery staple"
 # Routes that answer GET with neither a page, nor another kind of content, nor 405.
 NOT_A_PAGE = {
     "mfa_login_webauthn": "gives the browser's script what it signs; people are sent to sign in",
-    "accounts:sso-callback": "takes back whom a provider sends; its refusal is looked at in test_sso_browser.py",
+    "accounts:sso-callback": "takes back whom a provider sends; its refusal is in a journey (single sign-on)",
     "mfa_reauthenticate_webauthn": "its script needs a real authenticator",
 }
 
