@@ -375,7 +375,17 @@ def test_a_token_that_the_provider_did_not_sign_as_it_must_opens_nothing(
 
 
 def set_to(**values: Any) -> Callable[[Claims], Claims]:
-    return lambda claims: {name: value for name, value in {**claims, **values}.items() if value is not None}
+    """Return what changes claims so: None takes one out, a span is that far from now."""
+
+    def change(claims: Claims) -> Claims:
+        spans = {name: int(time.time() + span.total_seconds()) for name, span in values.items() if is_span(span)}
+        return {name: value for name, value in {**claims, **values, **spans}.items() if value is not None}
+
+    return change
+
+
+def is_span(value: object) -> bool:
+    return isinstance(value, timedelta)
 
 
 @pytest.mark.asvs("10.5.1")
@@ -391,12 +401,12 @@ def set_to(**values: Any) -> Callable[[Claims], Claims]:
         {"aud": None},
         {"nonce": "another"},
         {"nonce": None},
-        {"exp": int(time.time()) - 120},
+        {"exp": timedelta(minutes=-2)},
         {"exp": None},
         {"exp": "never"},
-        {"iat": int(time.time()) + 600},
+        {"iat": timedelta(minutes=10)},
         {"iat": None},
-        {"nbf": int(time.time()) + 600},
+        {"nbf": timedelta(minutes=10)},
         {"sub": None},
         {"sub": ""},
         {"sub": 7},
@@ -598,6 +608,17 @@ def test_an_organization_that_is_being_deleted_takes_nobody_new_in_and_a_closed_
 
     Organization.objects.update(closes_at=NOW, closed_at=NOW)
     assert Client().get(reverse("accounts:sso-organization", args=[organization.slug])).status_code == 404
+
+
+def test_presses_are_limited_as_any_sign_in_is(
+    client: Client, provider: Provider, organization: Organization, connection: SsoConnection
+):
+    address = reverse("accounts:sso-organization", args=[organization.slug])
+
+    statuses = [client.post(address).status_code for _ in range(31)]
+
+    assert set(statuses[:30]) == {200}
+    assert statuses[-1] == 429
 
 
 # --- Setting it up -------------------------------------------------------------------------------

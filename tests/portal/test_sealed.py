@@ -40,6 +40,9 @@ NOT_SEALED = {
     "inference_idempotencyclaim.idempotency_digest": "hash",
     "inference_idempotencyclaim.body_digest": "hash",
     "accounts_user.password": "Argon2 hash",
+    "socialaccount_socialapp.secret": "never stored: clients come from the environment",
+    "socialaccount_socialtoken.token": "never stored: SOCIALACCOUNT_STORE_TOKENS",
+    "socialaccount_socialtoken.token_secret": "never stored: SOCIALACCOUNT_STORE_TOKENS",
 }
 SECRET_NAMES = re.compile(r".*(secret|seed|token|passw|private|credential|_pin)(?!s?_(count|id|at|ms|until)).*")
 
