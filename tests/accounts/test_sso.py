@@ -652,6 +652,25 @@ def test_an_empty_secret_keeps_the_stored_one_for_the_same_provider_only(
     assert not SsoIdentity.objects.exists(), "another client may know other people by the same names"
 
 
+def test_the_form_sets_it_up_and_the_log_says_who_did(client: Client, provider: Provider, owner: Membership):
+    client.force_login(owner.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    session = client.session
+    session["signed_in_at"] = time.time()
+    session.save()
+    address = reverse("accounts:sso-settings", args=[owner.organization.slug])
+    form = {"issuer": provider.issuer, "client_id": "portal", "default_role": "viewer"}
+    for wrong in (form, {**form, "client_secret": "x", "issuer": "https://10.0.0.1"}):
+        assert client.post(address, wrong).status_code == 422
+    assert not SsoConnection.objects.exists()
+
+    assert client.post(address, {**form, "client_secret": provider.client_secret}).status_code == 302
+
+    entry = AuditEvent.objects.latest("sequence")
+    assert (entry.action, entry.actor_id) == ("sso.set_up", owner.user.public_id)
+    assert entry.origin_id
+    assert entry.request_id
+
+
 @pytest.mark.parametrize(
     ("issuer", "words"),
     [
