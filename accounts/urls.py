@@ -20,6 +20,7 @@ from accounts.views import (
     project_members,
     service_accounts,
     sign_in,
+    social,
     sso,
     sso_settings,
 )
@@ -37,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/domains/<str:public_id>/", domains.domain_detail, name="domain-detail"),
     path("o/<slug:organization>/domains/<str:public_id>/verify/", domains.verify, name="domain-verify"),
     path("o/<slug:organization>/domains/<str:public_id>/remove/", domains.remove, name="domain-remove"),
+    path("sign-in-with/<slug:provider>/", social.begin, name="social-begin"),
     path("sso/", sso.entry, name="sso-entry"),
     path("sso/<slug:slug>/", sso.organization, name="sso-organization"),
     path("sso/<slug:slug>/callback/", sso.callback, name="sso-callback"),

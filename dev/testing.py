@@ -18,6 +18,10 @@ from dev.paths import ROOT, VAR
 from dev.services import FAST, Postgres, Valkey
 
 FOLDER = VAR / "test"
+# Every provider is there, so that the sweeps see its buttons and addresses.
+SOCIAL_CLIENTS = {
+    f"{name}_CLIENT_{part}": f"{name}-{part}".lower() for name in ("GITHUB", "GOOGLE") for part in ("ID", "SECRET")
+}
 
 
 def placeholders() -> dict[str, str]:
@@ -30,6 +34,7 @@ def placeholders() -> dict[str, str]:
         "API_KEY_PEPPER": "another placeholder",
         "KEY_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         "MFA_ENCRYPTION_KEYS": "",
+        **SOCIAL_CLIENTS,
         **secrets,
         **dict.fromkeys(ROLES.values(), address),
     }
@@ -57,6 +62,7 @@ def environment(postgres: Postgres, valkey: Valkey, database: str, redis_databas
         "VAR_DIR": str(FOLDER / database),
         "REDIS_URL": valkey.url(redis_database),
         "TEST_SUPERUSER_URL": postgres.dsn(database),
+        **SOCIAL_CLIENTS,
         **secrets_environment(),
         **addresses(postgres, database),
     }
@@ -84,6 +90,8 @@ def template_name() -> str:
             *ROOT.glob("*/migrations/*.py"),
             *ROOT.glob("deploy/*.sql"),
             ROOT / "portal/lib/tenancy.py",
+            # Which libraries bring tables of their own.
+            ROOT / "portal/settings.py",
             ROOT / "requirements.lock",
         ]
     )

@@ -90,6 +90,7 @@ PERSONAL = (
             Entry(_("E-mail address"), "mail", "account_email", of_organization=False),
             Entry(_("Password"), "lock", "account_change_password", of_organization=False),
             Entry(_("Passkeys and 2FA"), "fingerprint-pattern", "mfa_index", of_organization=False),
+            Entry(_("Accounts elsewhere"), "link", "socialaccount_connections", of_organization=False),
             Entry(_("Sessions"), "monitor-smartphone", "usersessions_list", of_organization=False),
             Entry(_("Your data"), "database", "your-data", of_organization=False),
         ),

@@ -50,6 +50,9 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.google",
     "allauth.usersessions",
     "django_cotton",
     "django_htmx",
@@ -166,6 +169,20 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
 # Fernet keys of second factors stored before KEY_ENCRYPTION_KEYS; none once `rotate_secrets` has been through.
 MFA_ENCRYPTION_KEYS = env.names("MFA_ENCRYPTION_KEYS")
 
+# Signing in with an account elsewhere, each where its client is configured; others have no button and no address.
+_SOCIAL_CLIENTS = {
+    "github": (env.text("GITHUB_CLIENT_ID", ""), env.secret("GITHUB_CLIENT_SECRET", ""), ["user:email"]),
+    "google": (env.text("GOOGLE_CLIENT_ID", ""), env.secret("GOOGLE_CLIENT_SECRET", ""), ["email"]),
+}
+SOCIALACCOUNT_PROVIDERS = {
+    name: {"APPS": [{"client_id": client_id, "secret": secret}], "SCOPE": scope, "OAUTH_PKCE_ENABLED": True}
+    for name, (client_id, secret, scope) in _SOCIAL_CLIENTS.items()
+    if client_id
+}
+# Both verify addresses: one that they have verified leads to the account that has proved it too, and stays tied to it.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_STORE_TOKENS = False
 # Who is asked for the records by which domains are verified, as address or address:port; the machine's own otherwise.
 DNS_RESOLVERS = env.names("DNS_RESOLVERS")
 

@@ -1,6 +1,8 @@
 """One include per app. Customer pages live under /o/<organization>/; the rest is listed in tests/test_tenancy.py."""
 
 from allauth.account.decorators import secure_admin_login
+from allauth.socialaccount.providers.github import views as github
+from allauth.socialaccount.providers.google import views as google
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
@@ -17,7 +19,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", views.readyz, name="readyz"),
     path("robots.txt", views.robots_txt, name="robots-txt"),
     path(".well-known/security.txt", views.security_txt, name="security-txt"),
-    path("accounts/", include("allauth.urls")),
+    # allauth's own list would also bring sign-in pages whose forms are redirected to other sites, which our
+    # Content-Security-Policy forbids: accounts.views.social begins instead.
+    path("accounts/", include("allauth.account.urls")),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
+    path("accounts/sessions/", include("allauth.usersessions.urls")),
+    path("accounts/3rdparty/", include("allauth.socialaccount.urls")),
     path("", include("accounts.urls")),
     path("", include("catalog.urls")),
     path("", include("billing.urls")),
@@ -33,6 +40,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("data/export/", data.your_export, name="your-export"),
     path("api/v1/openapi.json", api_document.api_document, name="api-document"),
     path("admin/", admin.site.urls),
+]
+
+SOCIAL_CALLBACKS = {"github": github.oauth2_callback, "google": google.oauth2_callback}
+urlpatterns += [
+    path(f"accounts/{name}/login/callback/", SOCIAL_CALLBACKS[name], name=f"{name}_callback")
+    for name in settings.SOCIALACCOUNT_PROVIDERS
 ]
 
 if settings.DEVELOPMENT:

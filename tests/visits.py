@@ -30,7 +30,11 @@ PASSWORD = "correct horse battery staple"
 # Routes that answer GET with neither a page, nor another kind of content, nor 405.
 NOT_A_PAGE = {
     "mfa_login_webauthn": "gives the browser's script what it signs; people are sent to sign in",
-    "accounts:sso-callback": "takes back whom a provider sends; its refusal is looked at in test_sso_browser.py",
+    "socialaccount_signup": "follows a provider that names no address; others are sent to sign in",
+    "socialaccount_login_error": "answers 401 in words of the library",
+    "github_callback": "takes back whom GitHub sends",
+    "google_callback": "takes back whom Google sends",
+    "accounts:sso-callback": "takes back whom a provider sends; its refusal is in a journey (single sign-on)",
     "mfa_reauthenticate_webauthn": "its script needs a real authenticator",
 }
 

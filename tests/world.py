@@ -167,6 +167,7 @@ PUBLIC_OBJECTS: dict[str, Callable[[], str]] = {
     "instance_type": _instance_type,
     "mail": _mail,
     "sso_slug": _sso_slug,
+    "social_provider": lambda: "github",
 }
 
 # What no object is called, by the converter of the URL.

@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import SESSION_KEY
@@ -54,6 +55,7 @@ def erase_person(*, user: User, now: datetime) -> User:
     _end_sessions(user, identifiers)
     EmailAddress.objects.filter(user=user).delete()
     Authenticator.objects.filter(user=user).delete()
+    SocialAccount.objects.filter(user=user).delete()
     AuditOrigin.objects.filter(actor_id=user.public_id).delete()
     Membership.objects.of_user(user).delete()
     Invitation.objects.filter(email__in=[address.lower() for address in identifiers]).delete()

@@ -7,6 +7,7 @@ from urllib.parse import urljoin, urlsplit
 import structlog
 from allauth.account.adapter import get_adapter
 from allauth.account.utils import perform_login
+from allauth.core import ratelimit
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
@@ -76,6 +77,10 @@ def organization(request: PortalHttpRequest, slug: str) -> HttpResponse:
 
 def _leave(request: PortalHttpRequest, connection: SsoConnection, *, login_hint: str = "") -> HttpResponse:
     """Answer with a page that goes on to the provider: a form may not be redirected to another site (form-action)."""
+    # Each press asks the provider, over the network; the limit is that of any sign-in from one address.
+    too_many: HttpResponse | None = ratelimit.consume_or_429(request, action="login")
+    if too_many is not None:
+        return too_many
     try:
         attempt, address = begin_sign_in(
             connection=connection, redirect_uri=redirect_uri(connection.organization.slug), login_hint=login_hint

@@ -375,7 +375,17 @@ def test_a_token_that_the_provider_did_not_sign_as_it_must_opens_nothing(
 
 
 def set_to(**values: Any) -> Callable[[Claims], Claims]:
-    return lambda claims: {name: value for name, value in {**claims, **values}.items() if value is not None}
+    """Return what changes claims so: None takes one out, a span is that far from now."""
+
+    def change(claims: Claims) -> Claims:
+        spans = {name: int(time.time() + span.total_seconds()) for name, span in values.items() if is_span(span)}
+        return {name: value for name, value in {**claims, **values, **spans}.items() if value is not None}
+
+    return change
+
+
+def is_span(value: object) -> bool:
+    return isinstance(value, timedelta)
 
 
 @pytest.mark.asvs("10.5.1")
@@ -391,12 +401,12 @@ def set_to(**values: Any) -> Callable[[Claims], Claims]:
         {"aud": None},
         {"nonce": "another"},
         {"nonce": None},
-        pytest.param({"exp": int(time.time()) - 120}, id="expired"),
+        {"exp": timedelta(minutes=-2)},
         {"exp": None},
         {"exp": "never"},
-        pytest.param({"iat": int(time.time()) + 600}, id="issued tomorrow"),
+        {"iat": timedelta(minutes=10)},
         {"iat": None},
-        pytest.param({"nbf": int(time.time()) + 600}, id="not yet"),
+        {"nbf": timedelta(minutes=10)},
         {"sub": None},
         {"sub": ""},
         {"sub": 7},
@@ -600,6 +610,17 @@ def test_an_organization_that_is_being_deleted_takes_nobody_new_in_and_a_closed_
     assert Client().get(reverse("accounts:sso-organization", args=[organization.slug])).status_code == 404
 
 
+def test_presses_are_limited_as_any_sign_in_is(
+    client: Client, provider: Provider, organization: Organization, connection: SsoConnection
+):
+    address = reverse("accounts:sso-organization", args=[organization.slug])
+
+    statuses = [client.post(address).status_code for _ in range(31)]
+
+    assert set(statuses[:30]) == {200}
+    assert statuses[-1] == 429
+
+
 # --- Setting it up -------------------------------------------------------------------------------
 
 
@@ -629,6 +650,25 @@ def test_an_empty_secret_keeps_the_stored_one_for_the_same_provider_only(
         set_up(provider, owner, client_secret="", client_id="another")
     set_up(provider, owner, client_id="another")
     assert not SsoIdentity.objects.exists(), "another client may know other people by the same names"
+
+
+def test_the_form_sets_it_up_and_the_log_says_who_did(client: Client, provider: Provider, owner: Membership):
+    client.force_login(owner.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    session = client.session
+    session["signed_in_at"] = time.time()
+    session.save()
+    address = reverse("accounts:sso-settings", args=[owner.organization.slug])
+    form = {"issuer": provider.issuer, "client_id": "portal", "default_role": "viewer"}
+    for wrong in (form, {**form, "client_secret": "x", "issuer": "https://10.0.0.1"}):
+        assert client.post(address, wrong).status_code == 422
+    assert not SsoConnection.objects.exists()
+
+    assert client.post(address, {**form, "client_secret": provider.client_secret}).status_code == 302
+
+    entry = AuditEvent.objects.latest("sequence")
+    assert (entry.action, entry.actor_id) == ("sso.set_up", owner.user.public_id)
+    assert entry.origin_id
+    assert entry.request_id
 
 
 @pytest.mark.parametrize(

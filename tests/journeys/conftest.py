@@ -7,15 +7,23 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from dev import testing
 from tests.chromium import FLAGS, chromium_path
+from tests.doubles.nameserver import Nameserver, running_nameserver
 from tests.running import RunningPortal
 
 
 @pytest.fixture(scope="session")
-def portal(worker_id: str) -> Iterator[RunningPortal]:
+def nameserver() -> Iterator[Nameserver]:
+    """The name server that the portal asks."""
+    with running_nameserver() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def portal(worker_id: str, nameserver: Nameserver) -> Iterator[RunningPortal]:
     chromium_path()  # Skips or fails before anything is started.
     running = RunningPortal(testing.FOLDER / f"journey_{worker_id}")
     running.reset()
-    running.start()
+    running.start(DNS_RESOLVERS=nameserver.address)
     yield running
     running.stop()
 
