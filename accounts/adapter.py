@@ -1,5 +1,6 @@
 """The only place with library callbacks: django-allauth asks, our services answer."""
 
+import struct
 import time
 from typing import Any
 
@@ -7,6 +8,8 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.adapter import get_adapter as get_mfa_adapter
+from allauth.mfa.webauthn import forms as webauthn
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -62,6 +65,50 @@ class SignInForm(LoginForm):  # type: ignore[misc]  # allauth carries no types
         field = self.fields["password"]
         field.required = False
         field.help_text = _("Only if you have set one. Leave it empty and we mail you a code.")
+
+
+# What reading somebody's bytes raises beneath allauth, which looks at their outermost shape only.
+_UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error)
+
+
+class _Asserting:
+    """Refuses what is no answer of a security key as it refuses a wrong one, instead of failing."""
+
+    def clean_credential(self) -> Any:
+        try:
+            return super().clean_credential()  # type: ignore[misc]  # of the form beside it
+        except _UNREADABLE as error:
+            raise get_mfa_adapter().validation_error("incorrect_code") from error
+
+
+class _Enrolling:
+    """The same for what is no new key."""
+
+    def clean(self) -> Any:
+        try:
+            return super().clean()  # type: ignore[misc]  # as above
+        except _UNREADABLE as error:
+            raise get_mfa_adapter().validation_error("incorrect_code") from error
+
+
+class PasskeyForm(_Asserting, webauthn.LoginWebAuthnForm):  # type: ignore[misc]  # allauth carries no types
+    pass
+
+
+class SecondFactorForm(_Asserting, webauthn.AuthenticateWebAuthnForm):  # type: ignore[misc]
+    pass
+
+
+class ProofForm(_Asserting, webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
+    pass
+
+
+class NewSecurityKeyForm(_Enrolling, webauthn.AddWebAuthnForm):  # type: ignore[misc]
+    pass
+
+
+class FirstPasskeyForm(_Enrolling, webauthn.SignupWebAuthnForm):  # type: ignore[misc]
+    pass
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth carries no types

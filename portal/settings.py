@@ -156,6 +156,13 @@ ACCOUNT_LOGOUT_ON_GET = False
 ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXY_COUNT", 0)
 USERSESSIONS_TRACK_ACTIVITY = True
 MFA_ADAPTER = "accounts.adapter.MFAAdapter"
+MFA_FORMS = {
+    "login_webauthn": "accounts.adapter.PasskeyForm",
+    "authenticate_webauthn": "accounts.adapter.SecondFactorForm",
+    "reauthenticate_webauthn": "accounts.adapter.ProofForm",
+    "add_webauthn": "accounts.adapter.NewSecurityKeyForm",
+    "signup_webauthn": "accounts.adapter.FirstPasskeyForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = PORTAL_BRAND
 MFA_PASSKEY_LOGIN_ENABLED = True
