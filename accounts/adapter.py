@@ -5,10 +5,12 @@ import time
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.forms import LoginForm
+from allauth.account.forms import LoginForm, SetPasswordForm
+from allauth.core import context
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.adapter import get_adapter as get_mfa_adapter
+from allauth.mfa.base.forms import ReauthenticateForm
 from allauth.mfa.webauthn import forms as webauthn
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
@@ -28,6 +30,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
     def login(self, request: HttpRequest, user: User) -> None:
         super().login(request, user)
         access.remember_sign_in(request, time.time())
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        is_right = bool(super().reauthenticate(user, password))
+        if is_right:
+            access.remember_proof(self.request, time.time())
+        return is_right
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
         # Who was invited comes to join; an organization of their own can still be made later.
@@ -67,6 +75,15 @@ class SignInForm(LoginForm):  # type: ignore[misc]  # allauth carries no types
         field.help_text = _("Only if you have set one. Leave it empty and we mail you a code.")
 
 
+class FirstPasswordForm(SetPasswordForm):  # type: ignore[misc]  # allauth carries no types
+    """A first password opens the account for ever: allauth would take it from a session that was left open."""
+
+    def clean(self) -> Any:
+        if not access.is_sign_in_recent(context.request, time.time()):
+            raise ReauthenticationRequired
+        return super().clean()
+
+
 # What reading somebody's bytes raises beneath allauth, which looks at their outermost shape only.
 _UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error)
 
@@ -100,7 +117,17 @@ class SecondFactorForm(_Asserting, webauthn.AuthenticateWebAuthnForm):  # type: 
 
 
 class ProofForm(_Asserting, webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
-    pass
+    def save(self) -> None:
+        super().save()
+        access.remember_proof(context.request, time.time())
+
+
+class CodeProofForm(ReauthenticateForm):  # type: ignore[misc]
+    """A second factor's code, as a proof."""
+
+    def save(self) -> None:
+        super().save()
+        access.remember_proof(context.request, time.time())
 
 
 class NewSecurityKeyForm(_Enrolling, webauthn.AddWebAuthnForm):  # type: ignore[misc]
