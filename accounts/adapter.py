@@ -47,6 +47,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
         response: HttpResponse = super().post_login(request, user, **kwargs)
         return response
 
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        # allauth builds links from the name that the request calls us by, which whoever sends it chooses.
+        called = self.request.build_absolute_uri("/")
+        ours = {
+            name: f"{settings.PORTAL_URL}/{value.removeprefix(called)}"
+            for name, value in context.items()
+            if isinstance(value, str) and value.startswith(called)
+        }
+        super().send_mail(template_prefix, email, context | ours)
+
     def get_signup_redirect_url(self, request: HttpRequest) -> str:
         return f"{reverse('accounts:welcome')}?new"
 
