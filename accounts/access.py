@@ -114,6 +114,12 @@ def remember_sign_in(request: HttpRequest, seconds: float) -> None:
     request.session[SIGNED_IN_AT] = seconds
 
 
+def remember_proof(request: HttpRequest, seconds: float) -> None:
+    """Note that who is signed in proved it again, in a session of a new name: the former may be known to somebody."""
+    remember_sign_in(request, seconds)
+    request.session.cycle_key()
+
+
 def is_sign_in_recent(request: HttpRequest, seconds: float) -> bool:
     """Whether this session proved who it is, by signing in or again, within ACCOUNT_REAUTHENTICATION_TIMEOUT."""
     proofs: list[float] = [record["at"] for record in get_authentication_records(request, request.user)]

@@ -1,12 +1,18 @@
 """The only place with library callbacks: django-allauth asks, our services answer."""
 
+import struct
 import time
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.forms import LoginForm
+from allauth.account.forms import LoginForm, SetPasswordForm
+from allauth.core import context
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.adapter import get_adapter as get_mfa_adapter
+from allauth.mfa.base.forms import ReauthenticateForm
+from allauth.mfa.webauthn import forms as webauthn
+from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -28,6 +34,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
         super().login(request, user)
         access.remember_sign_in(request, time.time())
 
+    def reauthenticate(self, user: User, password: str) -> bool:
+        is_right = bool(super().reauthenticate(user, password))
+        if is_right:
+            access.remember_proof(self.request, time.time())
+        return is_right
+
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
         # Who was invited comes to join, and so does who has colleagues here; an organization of their own can still be
         # made later.
@@ -38,6 +50,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
                 access.keep_starter_key(request, issue_starter_key(organization=organization, created_by=user, now=now))
         response: HttpResponse = super().post_login(request, user, **kwargs)
         return response
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        # allauth builds links from the name that the request calls us by, which whoever sends it chooses.
+        called = self.request.build_absolute_uri("/")
+        ours = {
+            name: f"{settings.PORTAL_URL}/{value.removeprefix(called)}"
+            for name, value in context.items()
+            if isinstance(value, str) and value.startswith(called)
+        }
+        super().send_mail(template_prefix, email, context | ours)
 
     def get_signup_redirect_url(self, request: HttpRequest) -> str:
         return f"{reverse('accounts:welcome')}?new"
@@ -71,6 +93,69 @@ class SignInForm(LoginForm):  # type: ignore[misc]  # allauth carries no types
         field = self.fields["password"]
         field.required = False
         field.help_text = _("Only if you have set one. Leave it empty and we mail you a code.")
+
+
+class FirstPasswordForm(SetPasswordForm):  # type: ignore[misc]  # allauth carries no types
+    """A first password opens the account for ever: allauth would take it from a session that was left open."""
+
+    def clean(self) -> Any:
+        if not access.is_sign_in_recent(context.request, time.time()):
+            raise ReauthenticationRequired
+        return super().clean()
+
+
+# What reading somebody's bytes raises beneath allauth, which looks at their outermost shape only.
+_UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error)
+
+
+class _Asserting:
+    """Refuses what is no answer of a security key as it refuses a wrong one, instead of failing."""
+
+    def clean_credential(self) -> Any:
+        try:
+            return super().clean_credential()  # type: ignore[misc]  # of the form beside it
+        except _UNREADABLE as error:
+            raise get_mfa_adapter().validation_error("incorrect_code") from error
+
+
+class _Enrolling:
+    """The same for what is no new key."""
+
+    def clean(self) -> Any:
+        try:
+            return super().clean()  # type: ignore[misc]  # as above
+        except _UNREADABLE as error:
+            raise get_mfa_adapter().validation_error("incorrect_code") from error
+
+
+class PasskeyForm(_Asserting, webauthn.LoginWebAuthnForm):  # type: ignore[misc]  # allauth carries no types
+    pass
+
+
+class SecondFactorForm(_Asserting, webauthn.AuthenticateWebAuthnForm):  # type: ignore[misc]
+    pass
+
+
+class ProofForm(_Asserting, webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
+    def save(self) -> None:
+        super().save()
+        access.remember_proof(context.request, time.time())
+
+
+class CodeProofForm(ReauthenticateForm):  # type: ignore[misc]
+    """A second factor's code, as a proof."""
+
+    def save(self) -> None:
+        super().save()
+        access.remember_proof(context.request, time.time())
+
+
+class NewSecurityKeyForm(_Enrolling, webauthn.AddWebAuthnForm):  # type: ignore[misc]
+    pass
+
+
+class FirstPasskeyForm(_Enrolling, webauthn.SignupWebAuthnForm):  # type: ignore[misc]
+    pass
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth carries no types

@@ -139,7 +139,7 @@ ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*"]
-ACCOUNT_FORMS = {"login": "accounts.adapter.SignInForm"}
+ACCOUNT_FORMS = {"login": "accounts.adapter.SignInForm", "set_password": "accounts.adapter.FirstPasswordForm"}
 ACCOUNT_SIGNUP_FORM_CLASS = "accounts.forms.SignupForm"
 ACCOUNT_SESSION_REMEMBER = True
 # Every code that we mail: six digits, three tries, ten minutes at the most (ASVS 6.5.5).
@@ -161,6 +161,14 @@ ACCOUNT_LOGOUT_ON_GET = False
 ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXY_COUNT", 0)
 USERSESSIONS_TRACK_ACTIVITY = True
 MFA_ADAPTER = "accounts.adapter.MFAAdapter"
+MFA_FORMS = {
+    "login_webauthn": "accounts.adapter.PasskeyForm",
+    "authenticate_webauthn": "accounts.adapter.SecondFactorForm",
+    "reauthenticate": "accounts.adapter.CodeProofForm",
+    "reauthenticate_webauthn": "accounts.adapter.ProofForm",
+    "add_webauthn": "accounts.adapter.NewSecurityKeyForm",
+    "signup_webauthn": "accounts.adapter.FirstPasskeyForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = PORTAL_BRAND
 MFA_PASSKEY_LOGIN_ENABLED = True

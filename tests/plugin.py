@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 import dev.testing
 from dev.services import FAST, Postgres, Valkey
+from tests import asvs
 
 # Whole portals, which one worker starts after the other: two at once only slow each other down. xdist's own groups
 # write into pytest's node ids, which pytest 9.2 no longer lets anybody do.
@@ -50,6 +51,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         postgres, valkey = SERVICES
         valkey.stop()
         postgres.stop()
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Let the report say which items of ASVS its test proves; a worker's reports reach the process that prints."""
+    proves = [f"asvs {mark.args[0]}" for mark in item.iter_markers("asvs")]
+    item.user_properties += [(each, "") for each in proves if (each, "") not in item.user_properties]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what of ASVS was proven by the tests that ran and passed."""
+    passed = terminalreporter.stats.get("passed", [])
+    proven = {name.removeprefix("asvs ") for each in passed for name, _ in each.user_properties if name[:5] == "asvs "}
+    if proven:
+        terminalreporter.section("ASVS 5.0")
+        for line in asvs.summary(proven):
+            terminalreporter.write_line(line)
 
 
 class _PortalsOneAtATime(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types

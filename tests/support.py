@@ -10,6 +10,15 @@ from django.http import HttpRequest, HttpResponse
 
 from portal.lib.tenancy import _role
 
+# As whom requests are served; tests/test_tenant_mutants.py sees what happens as somebody whom no policy holds back.
+SERVED_AS = "headroom_app"
+
+
+@contextmanager
+def as_served() -> Iterator[None]:
+    with _role(SERVED_AS):
+        yield
+
 
 class AppRoleMiddleware:
     """Serve every request as the app role, so that row-level security holds in tests as it does outside.
@@ -23,7 +32,7 @@ class AppRoleMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('app.organization_id', '', true), set_config('app.user_id', '', true)")
-        with _role("headroom_app"):
+        with as_served():
             return self.get_response(request)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django import forms
 from django.test import Client
-from django.urls import resolve
+from django.urls import resolve, reverse
 from rest_framework import serializers
 
 from accounts.models import Organization, Scope
@@ -24,7 +24,7 @@ from tests.readings import Place, Readings, watched
 from tests.routes import ROUTES, Route
 from tests.support import normal, undone
 from tests.test_audit_trail import BODIES, PROGRAMS_WITHOUT_CHANGE, TYPED_THERE, presses
-from tests.visits import Scene, Visit, make_scene, visits
+from tests.visits import NOT_A_PAGE, Scene, Visit, make_person, make_scene, signed_in, visitor, visits
 from tests.world import World
 
 OURS = ("accounts", "billing", "catalog", "compute", "inference", "portal")
@@ -132,12 +132,19 @@ class Asked:
 
 @dataclass
 class Met:
-    """What watching every request brought to light. fields: (place, name) -> the first request of each route."""
+    """What watching every request brought to light. fields: (place, name) -> the first request of each route.
+
+    requests: the first of each route and method that changes something, and the first where nothing happened yet.
+    """
 
     readings: Readings
     fields: dict[tuple[Place, str], dict[str, Asked]]
+    requests: dict[tuple[str, str, bool], Asked]
 
     def note(self, asked: Asked, read: Readings) -> None:
+        if asked.place != "query":
+            is_empty = asked.visit is not None and asked.visit.is_empty
+            self.requests.setdefault((asked.route.name, asked.method, is_empty), asked)
         self.readings.classes |= read.classes
         self.readings.many |= read.many
         for place, name in read.fields:
@@ -168,7 +175,7 @@ def met(scene: Scene, django_db_blocker: Any) -> Met:
 
 
 def meet(scene: Scene) -> Met:
-    met = Met(Readings(), {})
+    met = Met(Readings(), {}, {})
     for visit in visits():
         with undone():
             client, address = scene.begin(visit)
@@ -184,6 +191,11 @@ def meet(scene: Scene) -> Met:
                 with undone(), watched() as read:
                     client.post(target, data | typed)
                 met.note(Asked(route, visit, "POST", "form", target, data | typed), read)
+    for name in NOT_A_PAGE:
+        with undone(), watched() as read:
+            signed_in(make_person()).post(reverse(name), {"credential": "{}"})
+            visitor().post(reverse(name), {"credential": "{}"})
+        met.note(Asked(route_of(reverse(name)), None, "POST", "form", reverse(name), {}), read)
     for route in ROUTES:
         for method in ("GET", "POST", "PATCH", "DELETE") if route.is_of_programs else ():
             body = BODIES[route.name, method](scene.world) if (route.name, method) in BODIES else {}

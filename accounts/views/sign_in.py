@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts import selectors
-from accounts.access import SignedInRequest, keep_starter_key, remember_sign_in
+from accounts.access import SignedInRequest, keep_starter_key, remember_proof
 from accounts.forms import CodeForm, OrganizationForm
 from accounts.models import Organization
 from accounts.services.api_keys import issue_starter_key
@@ -87,7 +87,7 @@ def reauthenticate_by_code(request: SignedInRequest) -> HttpResponse:
     elif form.is_valid() and pending:
         if constant_time_compare(form.cleaned_data["code"].strip(), pending["code"]):
             del request.session[CODE_SESSION_KEY]
-            remember_sign_in(request, time.time())
+            remember_proof(request, time.time())
             resumed: HttpResponse | None = resume_request(request)
             return resumed or redirect("accounts:welcome")
         pending = _count_wrong_code(request, pending)

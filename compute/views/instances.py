@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -71,7 +72,7 @@ def instance_launch(request: OrganizationRequest) -> HttpResponse:
         "offer": offer,
         "lease_classes": [(one.value, one.label, one.notice_in_words) for one in SOLD_HERE],
         "summary": offer and selectors.launch_summary(offer.row, form.chosen_lease_class, remaining_nano),
-        "snippet": offer and launch_snippet(request.build_absolute_uri("/api/v1"), **form.values_for_programs()),
+        "snippet": offer and launch_snippet(f"{settings.PORTAL_URL}/api/v1", **form.values_for_programs()),
         "is_refresh": request.htmx and data is None,
     }
     template = page_or_partial(

@@ -1,0 +1,196 @@
+"""Passkeys: the happy path in a browser with a key of its own, and everything that a key must not be believed (N10)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from tests.browser import PortalBrowser, follow_redirects
+from tests.documents import Document
+from tests.soft_key import SoftKey
+from tests.visits import make_person, signed_in
+
+pytestmark = pytest.mark.django_db
+SIGN_IN = "mfa_login_webauthn"
+
+
+@pytest.fixture(autouse=True)
+def as_in_production(request: pytest.FixtureRequest, settings: Any) -> None:
+    """Look at the origin, which development does not: its address is plain http."""
+    settings.MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = "browser" in request.fixturenames
+
+
+def ask(client: Client) -> Any:
+    """Return what the portal asks a key to sign, for a sign-in that says no name."""
+    return json.loads(client.get(reverse(SIGN_IN), headers={"X-Requested-With": "XMLHttpRequest"}).content)[
+        "request_options"
+    ]
+
+
+def enroll(user: User, key: SoftKey) -> Any:
+    client = signed_in(user)
+    credential = key.register(creation_options(client))
+    form = {"name": "laptop", "passwordless": "on", "credential": credential}
+    return client.post(reverse("mfa_add_webauthn"), form)
+
+
+def creation_options(client: Client) -> Any:
+    """Return what the portal asks a new key."""
+    page = Document(client.get(reverse("mfa_add_webauthn")).content.decode())
+    scripts = [each.text or "" for each in page.root.iter("script") if each.get("type") == "application/json"]
+    return json.loads(scripts[0])["creation_options"]
+
+
+def answer(client: Client, credential: str) -> Any:
+    return client.post(reverse(SIGN_IN), {"credential": credential})
+
+
+def is_signed_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+@pytest.fixture
+def key() -> SoftKey:
+    return SoftKey()
+
+
+@pytest.fixture
+def ada(key: SoftKey) -> User:
+    user = make_person()
+    enroll(user, key)
+    assert Authenticator.objects.filter(user=user, type=Authenticator.Type.WEBAUTHN).count() == 1
+    return user
+
+
+@pytest.mark.asvs("6.3.3")
+def test_a_passkey_signs_in_without_a_name_or_a_password(ada: User, key: SoftKey):
+    client = Client()
+
+    answer(client, key.sign(ask(client)))
+
+    assert client.session["_auth_user_id"] == str(ada.pk)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"origin": "https://testserver.evil.example"},
+        {"origin": "https://evil.example"},
+        {"origin": "http://testserver"},
+        {"site": "evil.example"},
+        {"credential_id": b"nobody knows this credential id."},
+        {"user_handle": "MA"},
+    ],
+    ids=lambda change: "-".join(f"{name}={value}" for name, value in change.items()),
+)
+@pytest.mark.asvs("6.3.3")
+def test_a_key_that_signed_for_somebody_else_is_refused(ada: User, key: SoftKey, change: dict[str, Any]):
+    client = Client()
+
+    answered = answer(client, key.but(**change).sign(ask(client)))
+
+    assert answered.status_code < 500
+    assert not is_signed_in(client)
+
+
+def test_another_key_cannot_sign_under_the_id_of_ours(ada: User, key: SoftKey):
+    client, forged = Client(), SoftKey(credential_id=key.credential_id, user_handle=key.user_handle)
+
+    answer(client, forged.sign(ask(client)))
+
+    assert not is_signed_in(client)
+
+
+def test_a_signature_is_worth_nothing_a_second_time(ada: User, key: SoftKey):
+    client = Client()
+    credential = key.sign(ask(client))
+    answer(client, credential)
+    client.post(reverse("account_logout"))
+
+    answer(client, credential)
+    assert not is_signed_in(client)
+    ask(client)
+    answer(client, credential)
+    assert not is_signed_in(client), "a new question was answered with an old signature"
+
+
+def test_a_signature_for_one_session_is_worth_nothing_in_another(ada: User, key: SoftKey):
+    asked, other = Client(), Client()
+    ask(other)
+
+    answer(other, key.sign(ask(asked)))
+
+    assert not is_signed_in(other)
+
+
+def broken(credential: str) -> Iterator[str]:
+    """Yield what a program could send instead: no JSON, another shape, another value in each place that counts."""
+    yield from ("", "null", "[]", "{}", '"x"', "{" * 2000, "\x00")
+    whole = json.loads(credential)
+    for value in ("", "é", "AAAA", None, 1, list[str]()):
+        yield json.dumps({"id": value, "rawId": value, "response": {}})
+        for name in ("id", "rawId", "response"):
+            yield json.dumps(whole | {name: value})
+        for name in whole["response"]:
+            yield json.dumps(whole | {"response": whole["response"] | {name: value}})
+
+
+def test_what_is_no_answer_of_a_key_signs_nobody_in(ada: User, key: SoftKey):
+    client = Client(raise_request_exception=False)
+    for credential in broken(key.sign(ask(client))):
+        answered = answer(client, credential)
+
+        assert answered.status_code < 500, credential[:200]
+        assert not is_signed_in(client), credential[:200]
+
+
+def test_what_is_no_key_is_not_enrolled():
+    user, key = make_person(), SoftKey()
+    client = signed_in(user)
+    client.raise_request_exception = False
+    for credential in broken(key.register(creation_options(client))):
+        answered = client.post(reverse("mfa_add_webauthn"), {"name": "laptop", "credential": credential})
+
+        assert answered.status_code < 500, credential[:200]
+
+
+@pytest.mark.parametrize("change", [{"origin": "https://evil.example"}, {"site": "evil.example"}], ids=str)
+def test_a_key_of_another_site_is_not_enrolled(change: dict[str, Any]):
+    user = make_person()
+
+    enroll(user, SoftKey(**change))
+
+    assert not Authenticator.objects.exists()
+
+
+@pytest.mark.browser
+@pytest.mark.asvs("6.3.3")
+def test_a_browser_makes_a_passkey_and_signs_in_with_it(browser: PortalBrowser):
+    user = make_person()
+    page = browser.open(reverse("mfa_add_webauthn"), user=user)
+    chrome = page.context.new_cdp_session(page)
+    chrome.send("WebAuthn.enable")
+    made = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+    made |= {"isUserVerified": True, "automaticPresenceSimulation": True}
+    chrome.send("WebAuthn.addVirtualAuthenticator", {"options": made})
+
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_label("Passwordless").check()
+    page.locator("main form button").first.click()
+    page.wait_for_url(lambda url: reverse("mfa_add_webauthn") not in url)
+    follow_redirects(page)
+    assert Authenticator.objects.get(user=user, type=Authenticator.Type.WEBAUTHN).wrap().name == "laptop"
+
+    page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
+    page.goto("http://localhost" + reverse("account_login"))
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.wait_for_url(lambda url: reverse("account_login") not in url)
+    follow_redirects(page)
+    assert page.context.cookies("http://localhost")
+    assert reverse("account_login") not in page.url

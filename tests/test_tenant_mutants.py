@@ -1,0 +1,189 @@
+"""What keeps organizations apart is held twice: by filters that tests would miss, and by the database without them.
+
+One filter after the other is taken away (tests/tenant_mutants.py), and the questions of the tests of tenancy are asked
+again (tests/tenancy_questions.py): every page and list, every address with foreign objects, every field with foreign
+names, every form as it is meant. Without row-level security some answer must change, or those tests prove nothing about
+the filter; with it none may (security T9).
+"""
+
+import os
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import time_machine
+
+import tests.support
+from accounts.models import Scope
+from billing.models import SpendCap
+from tests.own_database import SUPERUSER
+from tests.readings import Readings
+from tests.support import undone
+from tests.tenancy_questions import Interrogation, Question, Stage, copy_to_theirs, use_key
+from tests.tenant_mutants import Mutant, Surgery, mutants
+from tests.test_named_objects import Met, meet
+from tests.visits import make_scene
+from tests.world import NOW, World
+
+PROVE = bool(os.environ.get("PROVE"))
+SEED = int(os.environ.get("SEED", "20261122"))
+SAMPLE = 6
+# Where pages and lists come from: what a look at them must miss.
+READING = re.compile(r"/selectors/|/views/(keys|instances)")
+# Filters that say twice what is so already: without them nobody could see or change anything else.
+EQUIVALENT = {
+    "accounts/selectors/audit.py:audit_page:1": "looks up what entries of the organization name",
+    "accounts/selectors/audit.py:_names:0": "looks up what entries of the organization name",
+    "accounts/services/audit.py:_FIND_OR_ADD:0": "a foreign key refuses an entry with another organization's origin",
+    "accounts/services/project_members.py:set_project_role:0": "the view looks the member up in the organization",
+    "accounts/views/project_members.py:_page:0": "a foreign key keeps a project's members in its organization",
+    "billing/selectors/breakdown.py:_names:0": "looks up what usage of the organization names",
+    "billing/selectors/breakdown.py:_names:1": "looks up what usage of the organization names",
+    "billing/selectors/keys.py:_SPEND:0": "a key belongs to one organization",
+    "billing/selectors/keys.py:_SPEND:1": "all pay one price, and a share of the whole stays that share",
+    "billing/services/reservations.py:_held_by:0": "a holder is named after what holds, which is nobody else's",
+    "compute/forms.py:LaunchForm.launch_request:0": "the form takes the organization's projects only",
+    "compute/services/instances.py:lock_owned:0": "locks rows; which ones are returned is decided behind it",
+}
+# Filters that no request of a customer runs: what does has tests of its own.
+ELSEWHERE = {
+    "accounts/services/api_keys.py:_lock_member:0": "tests/accounts/test_services_members.py",
+    "accounts/services/closing.py:_close:0": "tests/accounts/test_closing.py",
+    "accounts/services/invitations.py:_check_acceptable:0": "tests/accounts/test_services_invitations.py",
+    "accounts/services/leaked_keys.py:_leaders_of:0": "tests/accounts/test_webhooks.py",
+    "billing/selectors/spend.py:spend_between:0": "no page shows it",
+    "billing/selectors/spend.py:burn_per_hour:0": "no page shows it",
+    "inference/gateway/budget.py:_has_other_leases:0": "tests/inference/test_spend_cap.py",
+    "inference/gateway/console.py:_caller_of_session:0": "tests/inference/test_console_door.py",
+}
+
+
+in_the_full_proof = pytest.mark.skipif(not PROVE, reason="asks every question there is: in the full proof")
+
+
+@contextmanager
+def without_row_level_security() -> Iterator[None]:
+    """Serve requests as the superuser, whom no policy of a table holds back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tests.support, "SERVED_AS", SUPERUSER)
+        yield
+
+
+@pytest.fixture(scope="module")
+def stage(world_of_module: World, django_db_blocker: Any) -> Iterator[Stage]:
+    with django_db_blocker.unblock(), undone(), time_machine.travel(NOW, tick=False):
+        scene = make_scene(world_of_module)
+        SpendCap.objects.of_organization(world_of_module.ours.pk).update(limit_nano=10**15)
+        with undone():
+            # Without what forms and bodies name there are only pages and addresses to ask for: quick, for daily work.
+            met = meet(scene) if PROVE else Met(Readings(), {}, {})
+        secrets = {scope: world_of_module.secret(world_of_module.ours, scope) for scope in Scope}
+        copy_to_theirs(scene, met)
+        use_key(world_of_module, secrets[Scope.USAGE_READ])
+        yield Stage(scene, met, secrets)
+
+
+@dataclass
+class Laboratory:
+    """Mutants, and the questions that run through each of them."""
+
+    interrogation: Interrogation
+    surgery: Surgery
+    every: list[Mutant]
+
+    def questions_of(self, mutant: Mutant) -> list[Question]:
+        found = self.interrogation.through(self.surgery.functions_of(mutant))
+        for question in found:
+            self.interrogation.learn(question)
+        return found
+
+    def has_questions(self, mutant: Mutant) -> bool:
+        return bool(self.interrogation.through(self.surgery.functions_of(mutant)))
+
+    def chosen(self) -> list[Mutant]:
+        """Return all that can be noticed, or some of them for daily work."""
+        found = [mutant for mutant in self.every if mutant.name not in {*EQUIVALENT, *ELSEWHERE}]
+        if PROVE:
+            return found
+        found = [mutant for mutant in found if READING.search(mutant.file) and self.has_questions(mutant)]
+        return random.Random(SEED).sample(found, SAMPLE)
+
+
+@pytest.fixture(scope="module")
+def laboratory(stage: Stage, django_db_blocker: Any) -> Laboratory:
+    with django_db_blocker.unblock():
+        surgery, every = Surgery(), mutants()
+        interrogation = Interrogation(stage)
+        interrogation.look_into([each for mutant in every for each in surgery.functions_of(mutant)])
+        return Laboratory(interrogation, surgery, every)
+
+
+@pytest.fixture
+def unblocked(django_db_blocker: Any) -> Iterator[None]:
+    with django_db_blocker.unblock(), undone():
+        yield
+
+
+@pytest.mark.usefixtures("unblocked")
+@pytest.mark.asvs("8.4.1")
+def test_the_tests_of_tenancy_miss_a_filter_that_is_gone(laboratory: Laboratory):
+    noticed, missed = list[Mutant](), list[Mutant]()
+    for mutant in laboratory.chosen():
+        questions = laboratory.questions_of(mutant)
+        with laboratory.surgery.done(mutant), without_row_level_security():
+            is_noticed = any(laboratory.interrogation.notices(question) for question in questions)
+        (noticed if is_noticed else missed).append(mutant)
+
+    assert len(noticed) >= 0.95 * len(noticed + missed), "\n".join(map(str, missed))
+    assert len(noticed) >= (30 if PROVE else SAMPLE - 1)
+
+
+@pytest.mark.usefixtures("unblocked")
+@pytest.mark.asvs("8.4.1")
+def test_row_level_security_lets_nobody_notice(laboratory: Laboratory):
+    noticed = {}
+    for mutant in laboratory.chosen():
+        questions = laboratory.questions_of(mutant)
+        with laboratory.surgery.done(mutant):
+            noticed[str(mutant)] = [each.name for each in questions if laboratory.interrogation.notices(each)]
+
+    assert {mutant: names for mutant, names in noticed.items() if names} == {}
+
+
+@in_the_full_proof
+@pytest.mark.usefixtures("unblocked")
+def test_no_page_relies_on_row_level_security_alone(laboratory: Laboratory):
+    for question in laboratory.interrogation.questions:
+        laboratory.interrogation.learn(question)
+    with without_row_level_security():
+        relying = [each.name for each in laboratory.interrogation.questions if laboratory.interrogation.notices(each)]
+
+    assert relying == []
+
+
+@pytest.mark.usefixtures("unblocked")
+def test_one_foreign_object_in_an_address_is_as_good_as_missing(laboratory: Laboratory):
+    questions = [each for each in laboratory.interrogation.questions if each.must_be_refused]
+    if not PROVE:
+        # Those that mix ours and theirs: tests/test_tenancy.py has the others.
+        questions = [each for each in questions if "accounts:project-member-remove" in each.name]
+    for question in questions:
+        laboratory.interrogation.learn(question)
+
+    answers = {each.name: each.answer[0] for each in questions if each.answer is not None}
+    assert len(answers) >= 6
+    assert {name: status for name, status in answers.items() if status not in (404, 405)} == {}
+
+
+@in_the_full_proof
+@pytest.mark.usefixtures("unblocked")
+def test_a_filter_is_either_reached_or_explained(laboratory: Laboratory):
+    unreached = {mutant.name for mutant in laboratory.every if not laboratory.has_questions(mutant)}
+
+    assert unreached == set(ELSEWHERE)
+    assert set(EQUIVALENT) <= {mutant.name for mutant in laboratory.every} - unreached
+    assert len(laboratory.every) >= 80
