@@ -1,7 +1,7 @@
 """What of OWASP ASVS 5.0 the suite proves: the items that our scope claims and the tests marked with them.
 
 Claimed is Level 2 whole and some of Level 3. An item has a marker on each test that proves a part of it,
-`@pytest.mark.asvs("8.4.1")`, and `pytest` prints how many items of each level have one; what that means: docs/asvs.md.
+`@pytest.mark.asvs("8.4.1")`, and `pytest` prints how many items of each level have one: docs/asvs.md.
 """
 
 from collections.abc import Iterable

@@ -217,9 +217,10 @@ def _instances(organization: Organization, now: datetime) -> dict[str, str]:
 
 def _domains(organization: Organization, now: datetime) -> dict[str, str]:
     """One in each state, two of them with as long a name as there may be."""
-    longest = ".".join(["d" * 63, "e" * 63, "f" * 63])
+    # A verified domain is nobody else's.
+    longest = ".".join(["d" * 63, "e" * 63, organization.slug[:30].ljust(63, "f")])
     pending = make_domain(organization, f"{longest}.pending.example", verified_at=None)
-    verified = make_domain(organization, "xn--bcher-kva.example", join_role=Role.DEVELOPER)
+    verified = make_domain(organization, f"{organization.slug[:30]}.xn--bcher-kva.example", join_role=Role.DEVELOPER)
     failing = make_domain(organization, f"{longest}.failing.example")
     Domain.objects.filter(pk=failing.pk).update(failing_since=now - timedelta(days=1))
     made = {DomainState.PENDING: pending, DomainState.VERIFIED: verified, DomainState.FAILING: failing}

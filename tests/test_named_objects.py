@@ -19,9 +19,11 @@ from rest_framework import serializers
 from accounts.models import Organization, Scope
 from billing.models import SpendCap
 from compute.models import SshKey
+from tests.accounts.test_passkeys import enroll
 from tests.policy import Audience
 from tests.readings import Place, Readings, watched
 from tests.routes import ROUTES, Route
+from tests.soft_key import SoftKey
 from tests.support import normal, undone
 from tests.test_audit_trail import BODIES, PROGRAMS_WITHOUT_CHANGE, TYPED_THERE, presses
 from tests.visits import NOT_A_PAGE, Scene, Visit, make_person, make_scene, signed_in, visitor, visits
@@ -193,7 +195,10 @@ def meet(scene: Scene) -> Met:
                 met.note(Asked(route, visit, "POST", "form", target, data | typed), read)
     for name in NOT_A_PAGE:
         with undone(), watched() as read:
-            signed_in(make_person()).post(reverse(name), {"credential": "{}"})
+            person = make_person()
+            # One with a security key, whose holder is asked for it.
+            enroll(person, SoftKey(origin="http://testserver"))
+            signed_in(person).post(reverse(name), {"credential": "{}"})
             visitor().post(reverse(name), {"credential": "{}"})
         met.note(Asked(route_of(reverse(name)), None, "POST", "form", reverse(name), {}), read)
     for route in ROUTES:
