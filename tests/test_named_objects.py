@@ -74,7 +74,9 @@ CURSORS = {
     "compute:instance-list": "instance",
 }
 # Cursors that hold an instant or a number of the reader's own list, which nothing foreign can be.
-POSITIONS = {"billing:api-usage", "inference:receipt-list"}
+POSITIONS = {"accounts:api-audit-event-list", "billing:api-usage", "inference:receipt-list"}
+# For staff, who may name any organization.
+OF_STAFF = {"LegalHoldForm": "tests/accounts/test_legal_holds.py"}
 # Fields that name nothing: what people write, choose from a list in the code, count or date.
 PLAIN: dict[Place, set[str]] = {
     "form": {
@@ -83,7 +85,7 @@ PLAIN: dict[Place, set[str]] = {
         *("credential", "default_role", "description", "email", "expires_in", "from_start", "is_personal", "issuer"),
         *("join_role", "kind", "lease_class", "login", "may_enter", "name", "new_public_key", "next"),
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
-        *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "url", "user_data"),
+        *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "state", "url", "user_data"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.
         "model",
     },
@@ -194,6 +196,9 @@ def meet(scene: Scene) -> Met:
                     client.post(target, data | typed)
                 met.note(Asked(route, visit, "POST", "form", target, data | typed), read)
     for name in NOT_A_PAGE:
+        if route_named(name).converters:
+            # Takes back whom an identity provider sends.
+            continue
         with undone(), watched() as read:
             person = make_person()
             # One with a security key, whose holder is asked for it.
@@ -214,7 +219,10 @@ def meet(scene: Scene) -> Met:
 
 
 def route_of(address: str) -> Route:
-    name = resolve(address.partition("?")[0]).view_name
+    return route_named(resolve(address.partition("?")[0]).view_name)
+
+
+def route_named(name: str) -> Route:
     return next(route for route in ROUTES if route.name == name)
 
 
@@ -327,7 +335,7 @@ def test_every_form_and_serializer_was_met(met: Met):
     unmet = {made.__qualname__ for made in ours if not any(issubclass(seen, made) for seen in met.readings.classes)}
 
     assert len(ours) > 20
-    assert not unmet
+    assert unmet == set(OF_STAFF)
 
 
 @pytest.mark.asvs("8.2.2")

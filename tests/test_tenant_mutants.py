@@ -55,8 +55,6 @@ ELSEWHERE = {
     "accounts/services/closing.py:_close:0": "tests/accounts/test_closing.py",
     "accounts/services/invitations.py:_check_acceptable:0": "tests/accounts/test_services_invitations.py",
     "accounts/services/leaked_keys.py:_leaders_of:0": "tests/accounts/test_webhooks.py",
-    "billing/selectors/spend.py:spend_between:0": "no page shows it",
-    "billing/selectors/spend.py:burn_per_hour:0": "no page shows it",
     "inference/gateway/budget.py:_has_other_leases:0": "tests/inference/test_spend_cap.py",
     "inference/gateway/console.py:_caller_of_session:0": "tests/inference/test_console_door.py",
 }

@@ -7,11 +7,7 @@ from billing.selectors.keys import KeySpend, spend_of_key
 from billing.selectors.spend import (
     Range,
     SpendLine,
-    burn_per_hour,
-    spend_between,
     spend_lines,
-    spend_this_month,
-    spend_today,
 )
 from billing.selectors.spend_page import SkuLines, SpendView, budget_meter, sku_lines, spend_view
 
@@ -28,18 +24,14 @@ __all__ = [
     "amounts_by_day",
     "budget_meter",
     "budget_of",
-    "burn_per_hour",
     "cursor_of",
     "event_batches",
     "event_page",
     "organization_ids_without_cap",
     "position_in",
     "sku_lines",
-    "spend_between",
     "spend_lines",
     "spend_of_key",
-    "spend_this_month",
-    "spend_today",
     "spend_view",
     "starter_credit_nano",
 ]

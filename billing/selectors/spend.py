@@ -12,9 +12,9 @@ from django.db.models import Max, Sum
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization
-from billing.models import SpendByDay, UsageByHour
+from billing.models import SpendByDay
 from catalog.models import Sku
-from portal.lib.periods import Period, day_of, hour_of, month_of
+from portal.lib.periods import Period, day_of, month_of
 
 DAY = timedelta(days=1)
 
@@ -32,30 +32,6 @@ class Range(models.TextChoices):
         if self is Range.MONTH:
             return Period(month_of(now).start, end)
         return Period(end - (7 if self is Range.WEEK else 30) * DAY, end)
-
-
-def spend_between(organization: Organization, period: Period) -> int:
-    """Return the amount of the days that begin in `period`, in nano-dollars."""
-    days = SpendByDay.objects.owned_by(organization).within(period)
-    return days.aggregate(amount=Sum("amount_nano"))["amount"] or 0
-
-
-def spend_today(organization: Organization, now: datetime) -> int:
-    """Return what the running UTC day has cost, in nano-dollars."""
-    return spend_between(organization, Period(day_of(now), day_of(now) + DAY))
-
-
-def spend_this_month(organization: Organization, now: datetime) -> int:
-    """Return what the running UTC month has cost, in nano-dollars."""
-    return spend_between(organization, month_of(now))
-
-
-def burn_per_hour(organization: Organization, now: datetime) -> int:
-    """Return the dearer of the last full UTC hour and the running one so far, in nano-dollars."""
-    hour = hour_of(now)
-    two_hours = Period(hour - timedelta(hours=1), hour + timedelta(hours=1))
-    recent = UsageByHour.objects.owned_by(organization).within(two_hours)
-    return max(recent.values("hour").annotate(amount=Sum("amount_nano")).values_list("amount", flat=True), default=0)
 
 
 @dataclass(frozen=True, slots=True)
