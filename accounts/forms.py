@@ -9,6 +9,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Membership, Organization, Overlap, Project, ProjectRole, Role, Scope, User
+from accounts.models.directory import GIVEN_ROLES
 from accounts.models.domain import JOINABLE_ROLES
 from accounts.selectors import AuditFilters
 from accounts.services.api_keys import KeyLimits
@@ -204,6 +205,33 @@ class JoinRoleForm(forms.Form):
 
     def chosen_role(self) -> Role | None:
         chosen = self.cleaned_data["join_role"]
+        return Role(chosen) if chosen else None
+
+
+class DirectoryTokenForm(forms.Form):
+    """A token of a directory."""
+
+    name = forms.CharField(
+        label=_("Name"), max_length=80, help_text=_("What will use it, for example your identity provider.")
+    )
+    life = forms.TypedChoiceField(
+        label=_("Works for"),
+        choices=[(365, _("1 year")), (180, _("180 days")), (90, _("90 days")), (30, _("30 days"))],
+        coerce=int,
+        initial=365,
+    )
+
+    def chosen_life(self) -> timedelta:
+        return timedelta(days=self.cleaned_data["life"])
+
+
+class GroupRoleForm(forms.Form):
+    given_role = forms.ChoiceField(
+        choices=[("", _("none")), *((role.value, role.label) for role in GIVEN_ROLES)], required=False
+    )
+
+    def chosen_role(self) -> Role | None:
+        chosen = self.cleaned_data["given_role"]
         return Role(chosen) if chosen else None
 
 

@@ -3,9 +3,11 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api, webhooks
+from accounts.scim import views as scim
 from accounts.views import (
     audit,
     closing,
+    directory,
     domains,
     erasure,
     invitations,
@@ -29,6 +31,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/domains/<str:public_id>/", domains.domain_detail, name="domain-detail"),
     path("o/<slug:organization>/domains/<str:public_id>/verify/", domains.verify, name="domain-verify"),
     path("o/<slug:organization>/domains/<str:public_id>/remove/", domains.remove, name="domain-remove"),
+    path("o/<slug:organization>/directory/", directory.directory, name="directory"),
+    path(
+        "o/<slug:organization>/directory/tokens/<str:public_id>/revoke/",
+        directory.token_revoke,
+        name="directory-token-revoke",
+    ),
+    path(
+        "o/<slug:organization>/directory/groups/<str:public_id>/role/",
+        directory.group_role,
+        name="directory-group-role",
+    ),
     path("o/<slug:organization>/members/", members.member_list, name="member-list"),
     path("o/<slug:organization>/members/invite/", invitations.invite, name="member-invite"),
     path("o/<slug:organization>/members/leave/", members.leave, name="member-leave"),
@@ -66,4 +79,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/leaked-keys", webhooks.leaked_keys, name="api-leaked-keys"),
     path("api/v1/keys/<str:public_id>", api.KeyDetail.as_view(), name="api-key-detail"),
     path("api/v1/keys/<str:public_id>/rotate", api.KeyRotation.as_view(), name="api-key-rotation"),
+    path("scim/v2/Users", scim.UserList.as_view(), name="scim-user-list"),
+    path("scim/v2/Users/<str:public_id>", scim.UserDetail.as_view(), name="scim-user-detail"),
+    path("scim/v2/Groups", scim.GroupList.as_view(), name="scim-group-list"),
+    path("scim/v2/Groups/<str:public_id>", scim.GroupDetail.as_view(), name="scim-group-detail"),
+    path("scim/v2/ServiceProviderConfig", scim.ProviderConfig.as_view(), name="scim-config"),
+    path("scim/v2/Schemas", scim.Schemas.as_view(), name="scim-schema-list"),
+    path("scim/v2/Schemas/<str:name>", scim.Schemas.as_view(), name="scim-schema-detail"),
+    path("scim/v2/ResourceTypes", scim.ResourceTypes.as_view(), name="scim-resource-type-list"),
+    path("scim/v2/ResourceTypes/<str:name>", scim.ResourceTypes.as_view(), name="scim-resource-type-detail"),
+    path("scim/v2/<path:rest>", scim.NoSuchEndpoint.as_view(), name="scim-nowhere"),
 ]

@@ -2,6 +2,7 @@
 
 from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret, Scope
 from accounts.models.audit import AuditEvent, AuditOrigin
+from accounts.models.directory import DirectoryGroup, DirectoryGroupMember, DirectoryPerson, DirectoryToken
 from accounts.models.domain import Domain, DomainState
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.invitation import Invitation, InvitationState
@@ -15,6 +16,10 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "AuditOrigin",
+    "DirectoryGroup",
+    "DirectoryGroupMember",
+    "DirectoryPerson",
+    "DirectoryToken",
     "Domain",
     "DomainState",
     "Invitation",

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.chain import Link
-from accounts.models import ApiKey, AuditEvent, AuditOrigin, Organization, User
+from accounts.models import ApiKey, AuditEvent, AuditOrigin, DirectoryToken, Organization, User
 from accounts.models.audit import AuditEventQuerySet
 from accounts.selectors.pages import PAGE_SIZE
 from portal.lib.context import remember_organization
@@ -88,7 +88,9 @@ def _names(organization: Organization, ids: set[str]) -> dict[str, str]:
     """Return who the actors are; somebody who has been erased goes by their id."""
     people = User.objects.filter(public_id__in=ids, erased_at=None)
     keys = ApiKey.objects.owned_by(organization).filter(public_id__in=ids)
-    return {user.public_id: user.email for user in people} | {key.public_id: key.name for key in keys}
+    tokens = DirectoryToken.objects.owned_by(organization).filter(public_id__in=ids)
+    programs = {program.public_id: program.name for program in (*keys, *tokens)}
+    return {user.public_id: user.email for user in people} | programs
 
 
 def _row(entry: AuditEvent, names: dict[str, str], origin: AuditOrigin | None) -> AuditRow:
