@@ -14,6 +14,8 @@ from scim2_models.path import CompareOperator, Comparison, FilterNode, LogicalEx
 from accounts.scim.resources import MAXIMUM_RESULTS
 
 PARAMETERS = ("filter", "attributes", "excludedAttributes", "startIndex", "count")
+# Beyond every list; what lies further than this is as empty.
+FURTHEST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +28,22 @@ class Listing[Row: Model]:
     resource_of: Callable[[Row], Resource[Any]]
 
 
-def listed[Row: Model](listing: Listing[Row], query: Mapping[str, str]) -> dict[str, Any]:
-    """Return the page that a query asks for. Raises pydantic's ValidationError for what it cannot ask."""
-    asked = SearchRequest[listing.model].model_validate(  # type: ignore[name-defined]  # made at run time
-        {name: query[name] for name in PARAMETERS if query.get(name)}
-    )
+def in_address(query: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the address of a list asks for, as a body of /.search would say it."""
+    return {name: query[name] for name in PARAMETERS if query.get(name)}
+
+
+def listed[Row: Model](listing: Listing[Row], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the page that is asked for. Raises pydantic's ValidationError for what cannot be asked."""
+    asked = SearchRequest[listing.model].model_validate(given)  # type: ignore[name-defined]  # made at run time
     start = asked.start_index or 1
     count = MAXIMUM_RESULTS if asked.count is None else min(asked.count, MAXIMUM_RESULTS)
     rows, is_whole = listing.rows, True
     filter_ = asked.filter
     if filter_ is not None:
         rows, is_whole = narrowed(rows, listing.columns, filter_.ast)
-    page = slice(start - 1, start - 1 + count)
+    first = min(start - 1, FURTHEST)
+    page = slice(first, first + count)
     if filter_ is None or is_whole:
         total, resources = rows.count(), [listing.resource_of(row) for row in rows[page]] if count else []
     else:

@@ -168,23 +168,32 @@ def _email_of(user: ScimUser) -> str:
     return (emails[0].value if emails else user.user_name) or ""
 
 
-def group_of(group: DirectoryGroup, *, with_members: bool = True) -> ScimGroup:
+def group_of(group: DirectoryGroup) -> ScimGroup:
     """Return a group as a resource."""
-    members = group.members.all() if with_members else []
+    members = [
+        GroupMember(
+            value=member.person.public_id,
+            display=member.person.name() or member.person.user_name,
+            ref=Reference(address_of("Users", member.person.public_id)),
+            type="User",
+        )
+        for member in group.members.all()
+    ]
+    return _group(group, members)
+
+
+def bare_group_of(group: DirectoryGroup) -> ScimGroup:
+    """Return a group as patches find it: its members by id alone."""
+    public_ids = group.members.values_list("person__public_id", flat=True)
+    return _group(group, [GroupMember(value=public_id, ref=None, type=None) for public_id in public_ids])
+
+
+def _group(group: DirectoryGroup, members: list[GroupMember]) -> ScimGroup:
     return ScimGroup(
         id=group.public_id,
         external_id=group.external_id or None,
         display_name=group.display_name,
-        members=[
-            GroupMember(
-                value=member.person.public_id,
-                display=member.person.name() or member.person.user_name,
-                ref=Reference(address_of("Users", member.person.public_id)),
-                type="User",
-            )
-            for member in members
-        ]
-        or None,
+        members=members or None,
         meta=_meta("Group", "Groups", group),
     )
 

@@ -13,12 +13,13 @@ from scim2_models import Context, Meta, PatchOp, PayloadTooLargeException, Resou
 
 from accounts.models import DirectoryGroup, DirectoryPerson
 from accounts.scim.protocol import DirectoryAPIView, answer, body_in
-from accounts.scim.queries import Listing, chosen, listed
+from accounts.scim.queries import Listing, chosen, in_address, listed
 from accounts.scim.resources import (
     PROVIDER,
     ScimGroup,
     ScimUser,
     address_of,
+    bare_group_of,
     group_given,
     group_of,
     person_of,
@@ -69,15 +70,48 @@ def _shown(
 def _patch_in(request: Request, model: type[Resource[Any]]) -> PatchOp[Any]:
     body = body_in(request)
     operations = next((value for name, value in body.items() if name.lower() == "operations"), None)
-    if isinstance(operations, list) and len(operations) > MAXIMUM_OPERATIONS:
-        raise PayloadTooLargeException(detail=f"A patch has at most {MAXIMUM_OPERATIONS} operations: send several.")
+    if isinstance(operations, list):
+        if len(operations) > MAXIMUM_OPERATIONS:
+            raise PayloadTooLargeException(detail=f"A patch has at most {MAXIMUM_OPERATIONS} operations: send several.")
+        for operation in operations:
+            _select_by_value_alone(operation)
     return PatchOp[model].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)  # type: ignore[valid-type]
+
+
+def _select_by_value_alone(operation: Any) -> None:
+    """Let a removal that carries what to remove mean it by `value`: beside it some send a `$ref` of null, or a name."""
+    if not isinstance(operation, dict) or str(operation.get("op")).lower() != "remove":
+        return
+    selected = operation.get("value")
+    if isinstance(selected, list) and all(isinstance(one, dict) and "value" in one for one in selected):
+        operation["value"] = [{"value": one["value"]} for one in selected]
+
+
+def _user_listing(view: DirectoryAPIView) -> Listing[DirectoryPerson]:
+    return Listing(ScimUser, _people(view).in_order(), PERSON_COLUMNS, user_of)
+
+
+def _group_listing(view: DirectoryAPIView) -> Listing[DirectoryGroup]:
+    return Listing(ScimGroup, _groups(view).in_order(), GROUP_COLUMNS, group_of)
+
+
+class UserSearch(DirectoryAPIView):
+    """What a list's address would ask, for what should be in no address."""
+
+    def post(self, request: Request) -> HttpResponse:
+        return answer(listed(_user_listing(self), body_in(request)))
+
+
+class GroupSearch(DirectoryAPIView):
+    """The same for groups."""
+
+    def post(self, request: Request) -> HttpResponse:
+        return answer(listed(_group_listing(self), body_in(request)))
 
 
 class UserList(DirectoryAPIView):
     def get(self, request: Request) -> HttpResponse:
-        listing = Listing(ScimUser, _people(self).in_order(), PERSON_COLUMNS, user_of)
-        return answer(listed(listing, request.query_params))
+        return answer(listed(_user_listing(self), in_address(request.query_params)))
 
     def post(self, request: Request) -> HttpResponse:
         user = ScimUser.model_validate(body_in(request), scim_ctx=Context.RESOURCE_CREATION_REQUEST)
@@ -124,8 +158,7 @@ class UserDetail(DirectoryAPIView):
 
 class GroupList(DirectoryAPIView):
     def get(self, request: Request) -> HttpResponse:
-        listing = Listing(ScimGroup, _groups(self).in_order(), GROUP_COLUMNS, group_of)
-        return answer(listed(listing, request.query_params))
+        return answer(listed(_group_listing(self), in_address(request.query_params)))
 
     def post(self, request: Request) -> HttpResponse:
         group = ScimGroup.model_validate(body_in(request), scim_ctx=Context.RESOURCE_CREATION_REQUEST)
@@ -149,7 +182,7 @@ class GroupDetail(DirectoryAPIView):
         patch = _patch_in(request, ScimGroup)
 
         def change(row: DirectoryGroup) -> GroupGiven:
-            group = group_of(row)
+            group = bare_group_of(row)
             patch.patch(group)
             return group_given(group)
 

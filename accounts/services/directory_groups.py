@@ -158,7 +158,8 @@ def _people_of(group: DirectoryGroup) -> set[int]:
 def _set_members(group: DirectoryGroup, members: frozenset[str]) -> tuple[set[int], set[int]]:
     """Let exactly these people be in a group; return who came and who went."""
     people = DirectoryPerson.objects.owned_by(group.organization)
-    readable_ids = [public_id for public_id in members if "\0" not in public_id]
+    # PostgreSQL refuses some of what is not printable, and nobody is called that.
+    readable_ids = [public_id for public_id in members if public_id.isprintable()]
     found = set(people.filter(public_id__in=readable_ids).values_list("pk", flat=True))
     if len(found) < len(members):
         raise UnusableValue("A member of the group is not in the directory here: provision the person first.")
