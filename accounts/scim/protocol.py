@@ -131,7 +131,8 @@ def _check_depth(body: dict[str, Any]) -> None:
 
 def answer(payload: Mapping[str, Any], *, status: int = HTTPStatus.OK, location: str = "") -> HttpResponse:
     """Return a resource or a message."""
-    headers = {"Location": location} if location else {}
+    # People's addresses are in no cache's keeping.
+    headers = {"Cache-Control": "no-store"} | ({"Location": location} if location else {})
     return HttpResponse(json.dumps(payload), status=status, content_type=MEDIA_TYPE, headers=headers)
 
 

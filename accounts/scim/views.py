@@ -29,7 +29,7 @@ from accounts.services.directory_groups import GroupGiven, add_group, change_gro
 from accounts.services.directory_people import PersonGiven, add_person, change_person, remove_person
 
 # Each costs a look at every member of a group.
-MAXIMUM_OPERATIONS = 200
+MAXIMUM_OPERATIONS = 100
 
 # Attribute -> how the database compares it; those not named here are compared after reading.
 PERSON_COLUMNS = {

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Lower
+from django.db.models.lookups import Exact
 
 from accounts.models import DirectoryGroup, DirectoryGroupMember, DirectoryPerson, Membership, Organization, Role
 from accounts.models.directory import DEFAULT_ROLE, GIVEN_ROLES
@@ -146,7 +149,7 @@ def _describe(group: DirectoryGroup, given: GroupGiven) -> list[str]:
     if not group.display_name:
         raise UnusableValue("A group of a directory has a displayName.")
     others = DirectoryGroup.objects.owned_by(group.organization).exclude(pk=group.pk)
-    if others.filter(display_name__iexact=group.display_name).exists():
+    if others.filter(Exact(Lower("display_name"), Lower(Value(group.display_name)))).exists():
         raise AlreadyTaken("A group of the directory has this displayName already.")
     return fields
 

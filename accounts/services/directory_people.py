@@ -11,6 +11,9 @@ from http import HTTPStatus
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Lower
+from django.db.models.lookups import Exact
 
 from accounts.models import DirectoryPerson, Domain, Membership, Organization, Role
 from accounts.models.directory import DEFAULT_ROLE, LONGEST_NAME
@@ -185,7 +188,7 @@ def _check_address(organization: Organization, email: str) -> None:
 
 def _check_unique(person: DirectoryPerson) -> None:
     others = DirectoryPerson.objects.owned_by(person.organization).exclude(pk=person.pk)
-    if others.filter(user_name__iexact=person.user_name).exists():
+    if others.filter(Exact(Lower("user_name"), Lower(Value(person.user_name)))).exists():
         raise AlreadyTaken("Somebody in the directory has this userName already.")
     if others.filter(email=person.email).exists():
         raise AlreadyTaken("Somebody in the directory has this e-mail address already.")

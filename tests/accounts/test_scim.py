@@ -179,6 +179,9 @@ def test_the_same_name_or_address_is_taken_whatever_its_case(directory: Director
 
     refused(directory.add_user("ada"), 409, "uniqueness")
     refused(directory.add_user("x", userName="ADA@acme.example"), 409, "uniqueness")
+    # A Kelvin sign, which is a k in small letters.
+    directory.user_id("k")
+    refused(directory.add_user("x", userName="\u212a@acme.example"), 409, "uniqueness")
     refused(directory.add_user("x", userName="other", emails=[{"value": "Ada@Acme.example"}]), 409, "uniqueness")
 
 
@@ -416,7 +419,8 @@ def test_a_group_name_is_taken_once_and_members_must_be_known(directory: Directo
     ada = directory.user_id("ada")
     directory.add_group("Crew", ada)
 
-    refused(directory.add_group("CREW"), 409, "uniqueness")
+    for name in ("CREW", "crew", " Crew "):
+        refused(directory.add_group(name), 409, "uniqueness")
     for stranger in ("scimuser_nobody", "", "\0", "\ud800", directory.organization.public_id):
         refused(directory.add_group("Others", ada, stranger), 400, "invalidValue")
     refused(directory.ask("POST", "Groups", {"schemas": [GROUP]}), 400, "invalidValue")

@@ -27,6 +27,8 @@ FORMER = Fernet.generate_key().decode()
 # Bytes that are no secret to be read again, and columns that sound like one: what they are.
 NOT_SEALED = {
     "accounts_apikey.digest": "HMAC of the key",
+    "accounts_directorytoken.digest": "HMAC of the token",
+    "accounts_domain.token": "stands in the public DNS",
     "accounts_operatorkey.digest": "HMAC of the key",
     "accounts_retiredsecret.digest": "HMAC of the key",
     "accounts_invitation.digest": "hash of the token",
