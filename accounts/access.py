@@ -27,9 +27,10 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts import selectors
-from accounts.models import ApiKey, Membership, Organization, Permission, Scope, SsoConnection, User
+from accounts.models import ApiKey, DirectoryToken, Membership, Organization, Permission, Scope, SsoConnection, User
 from accounts.services.api_keys import IssuedKey, KeyUse, touch_key
 from accounts.services.audit import person
+from accounts.services.directory_tokens import token_of, touch_directory_token
 from accounts.services.idempotency import Answer, claim_answer, give_claim_back, keep_answer
 from portal.lib.context import NOWHERE, Actor, Origin, current_origin, remember_actor
 from portal.lib.http import PortalHttpRequest
@@ -349,3 +350,13 @@ def authenticate_key(secret: str, origin: Origin = NOWHERE) -> ApiKey:
         raise AddressNotAllowed
     touch_key(api_key=api_key, use=KeyUse(origin.address, origin.browser), now=now)
     return api_key
+
+
+def authenticate_directory(secret: str) -> DirectoryToken | None:
+    """Return the token of a directory and enter its organization, or None for whatever reason it opens nothing."""
+    now = timezone.now()
+    token = token_of(secret, now)
+    if token is not None:
+        touch_directory_token(token=token, now=now)
+        remember_actor(Actor(kind="scim", public_id=token.public_id, via="scim"))
+    return token

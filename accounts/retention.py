@@ -230,6 +230,66 @@ TABLES = (
         ),
     ),
     Table(
+        "accounts_directorytoken",
+        "tokens by which a directory provisions people: name, digest, last use; never the secret",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "the audit log says which token did what",
+        (
+            Personal("name", "the organization's own word for the token"),
+            Personal("created_by_id", "a number, which leads to nobody once they are erased"),
+        ),
+        of_organization=Part("directory_tokens", hidden=("digest", "hash_version"), shown=MADE_BY),
+        of_person=Part(
+            "directory_tokens", "t.created_by_id = %(user)s", hidden=("digest", "hash_version"), shown=MADE_BY
+        ),
+    ),
+    Table(
+        "accounts_directoryperson",
+        "whom an organization's directory lists, and what it calls them",
+        Whose.ORGANIZATION,
+        Kept("the directory lists the person"),
+        "it is whom the directory means when it says that somebody has left",
+        (
+            Personal("user_name"),
+            Personal("external_id"),
+            Personal("email"),
+            Personal("given_name"),
+            Personal("family_name"),
+            Personal("formatted_name"),
+            Personal("display_name"),
+        ),
+        of_organization=Part("directory_people", shown=MEMBERSHIP),
+        of_person=Part(
+            "directories",
+            "t.membership_id IN (SELECT id FROM accounts_membership WHERE user_id = %(user)s)",
+            shown=MEMBERSHIP | {"organization": name_of("accounts_organization", "organization_id", "name")},
+        ),
+    ),
+    Table(
+        "accounts_directorygroup",
+        "groups of an organization's directory, and the role that each gives",
+        Whose.ORGANIZATION,
+        Kept("the directory lists the group"),
+        "it says what its people may do",
+        (Personal("display_name", "the organization's own word for it"),),
+        of_organization=Part("directory_groups"),
+    ),
+    Table(
+        "accounts_directorygroupmember",
+        "who is in which group of a directory",
+        Whose.ORGANIZATION,
+        Kept("the directory lists both"),
+        "it says whose role a group gives",
+        of_organization=Part(
+            "directory_group_members",
+            shown={
+                "group_id": name_of("accounts_directorygroup", "group_id"),
+                "person_id": name_of("accounts_directoryperson", "person_id"),
+            },
+        ),
+    ),
+    Table(
         "accounts_notice",
         "what owners are mailed about, by public id",
         Whose.ORGANIZATION,

@@ -7,10 +7,12 @@ from accounts.api import audit as audit_api
 from accounts.api import keys as keys_api
 from accounts.api import projects as projects_api
 from accounts.api import service_accounts as service_accounts_api
+from accounts.scim import views as scim
 from accounts.views import (
     audit,
     audit_endpoints,
     closing,
+    directory,
     domains,
     erasure,
     invitations,
@@ -49,6 +51,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/single-sign-on/make-optional/", sso_settings.make_optional, name="sso-make-optional"),
     path(
         "o/<slug:organization>/single-sign-on/owners/<str:public_id>/", sso_settings.set_break_glass, name="sso-owner"
+    ),
+    path("o/<slug:organization>/directory/", directory.directory, name="directory"),
+    path(
+        "o/<slug:organization>/directory/tokens/<str:public_id>/revoke/",
+        directory.token_revoke,
+        name="directory-token-revoke",
+    ),
+    path(
+        "o/<slug:organization>/directory/groups/<str:public_id>/role/",
+        directory.group_role,
+        name="directory-group-role",
     ),
     path("o/<slug:organization>/members/", members.member_list, name="member-list"),
     path("o/<slug:organization>/members/invite/", invitations.invite, name="member-invite"),
@@ -167,4 +180,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/leaked-keys", webhooks.leaked_keys, name="api-leaked-keys"),
     path("api/v1/keys/<str:public_id>", keys_api.KeyDetail.as_view(), name="api-key-detail"),
     path("api/v1/keys/<str:public_id>/rotate", keys_api.KeyRotation.as_view(), name="api-key-rotation"),
+    path("scim/v2/Users", scim.UserList.as_view(), name="scim-user-list"),
+    path("scim/v2/Users/.search", scim.UserSearch.as_view(), name="scim-user-search"),
+    path("scim/v2/Users/<str:public_id>", scim.UserDetail.as_view(), name="scim-user-detail"),
+    path("scim/v2/Groups", scim.GroupList.as_view(), name="scim-group-list"),
+    path("scim/v2/Groups/.search", scim.GroupSearch.as_view(), name="scim-group-search"),
+    path("scim/v2/Groups/<str:public_id>", scim.GroupDetail.as_view(), name="scim-group-detail"),
+    path("scim/v2/ServiceProviderConfig", scim.ProviderConfig.as_view(), name="scim-config"),
+    path("scim/v2/Schemas", scim.Schemas.as_view(), name="scim-schema-list"),
+    path("scim/v2/Schemas/<str:name>", scim.Schemas.as_view(), name="scim-schema-detail"),
+    path("scim/v2/ResourceTypes", scim.ResourceTypes.as_view(), name="scim-resource-type-list"),
+    path("scim/v2/ResourceTypes/<str:name>", scim.ResourceTypes.as_view(), name="scim-resource-type-detail"),
+    path("scim/v2/<path:rest>", scim.NoSuchEndpoint.as_view(), name="scim-nowhere"),
 ]

@@ -71,6 +71,7 @@ ORGANIZATION = (
         _("Organization"),
         (
             Entry(_("Members"), "users-round", "accounts:member-list"),
+            Entry(_("Directory"), "folder-sync", "accounts:directory", Permission.MANAGE_MEMBERS),
             Entry(_("Projects"), "folder-kanban", "accounts:project-list"),
             Entry(_("Domains"), "globe", "accounts:domain-list", Permission.MANAGE_ORGANIZATION),
             Entry(_("Single sign-on"), "log-in", "accounts:sso-settings", Permission.MANAGE_SIGN_ON),

@@ -11,6 +11,7 @@ from decimal import Decimal
 from accounts.models import (
     ApiKey,
     AuditEndpoint,
+    DirectoryToken,
     Domain,
     DomainState,
     EndpointState,
@@ -28,6 +29,7 @@ from accounts.models.invitation import LIFE
 from accounts.models.service_account import LONGEST_DESCRIPTION
 from accounts.services.api_keys import revoke_key
 from accounts.services.audit_endpoints import rotate_endpoint_secret
+from accounts.services.directory_tokens import revoke_directory_token
 from accounts.services.key_rotation import rotate_key
 from accounts.services.service_accounts import disable_service_account
 from billing.services.usage import record_usage
@@ -39,6 +41,9 @@ from inference.models import Receipt
 from inference.selectors import PAGE_SIZE
 from tests.factories.accounts import (
     make_audit_endpoint,
+    make_directory_group,
+    make_directory_person,
+    make_directory_token,
     make_domain,
     make_invitation,
     make_key,
@@ -64,6 +69,7 @@ STATES: dict[str, list[str]] = {
     "service_account": ["enabled", "disabled"],
     "instance": [state.value for state in State],
     "domain": [state.value for state in DomainState],
+    "directory_token": KEY_STATES,
     "receipt": [status.value for status in Receipt.Status],
 }
 
@@ -109,6 +115,7 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
         "instance": _instances(organization, now),
         "receipt": _receipts(organization, now),
         "domain": _domains(organization, now),
+        "directory_token": _directory(organization, now),
     }
     _sign_on(organization)
     _usage(organization, now)
@@ -225,6 +232,27 @@ def _domains(organization: Organization, now: datetime) -> dict[str, str]:
     Domain.objects.filter(pk=failing.pk).update(failing_since=now - timedelta(days=1))
     made = {DomainState.PENDING: pending, DomainState.VERIFIED: verified, DomainState.FAILING: failing}
     return {state.value: domain.public_id for state, domain in made.items()}
+
+
+def _directory(organization: Organization, now: datetime) -> dict[str, str]:
+    """A token in each state, people active and not, groups with and without a role, with names as long as may be."""
+    owner = organization.memberships.filter(role=Role.OWNER).order_by("pk")[0]
+    # So that there is room for one more.
+    DirectoryToken.objects.owned_by(organization).update(revoked_at=now)
+    revoked = make_directory_token(owner, now=now, name=LONG_NAME).token
+    revoke_directory_token(token=revoked, now=now)
+    expired = make_directory_token(owner, now=now).token
+    DirectoryToken.objects.filter(pk=expired.pk).update(expires_at=now - timedelta(days=1))
+    active = make_directory_token(owner, now=now, name=LONG_NAME).token
+    DirectoryToken.objects.filter(pk=active.pk).update(last_used_at=now)
+    member = make_membership(organization, role=Role.DEVELOPER)
+    people = [
+        make_directory_person(organization, f"{LONG_NAME}@directory.example", membership=member, name=LONG_NAME),
+        *(make_directory_person(organization, f"person{number}@directory.example") for number in range(60)),
+    ]
+    make_directory_group(organization, "g" * 200, *people, role=Role.DEVELOPER)
+    make_directory_group(organization, "Everybody", *people[:3])
+    return {"active": active.public_id, "expired": expired.public_id, "revoked": revoked.public_id}
 
 
 def _receipts(organization: Organization, now: datetime) -> dict[str, str]:

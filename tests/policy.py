@@ -19,6 +19,7 @@ class Audience(Enum):
     STAFF = "staff"
     KEY = "any API key"
     OPERATOR = "an operator key"
+    DIRECTORY = "a directory token"
     SIGNED = "a provider whose signature is checked"
 
 
@@ -36,6 +37,7 @@ def of(who: Permission | Scope | Audience, **objects: str) -> Rule:
 ANYBODY = of(Audience.ANYBODY)
 VISITOR = of(Audience.VISITOR)
 SIGNED_IN = of(Audience.SIGNED_IN)
+DIRECTORY = of(Audience.DIRECTORY)
 
 POLICY: dict[str, Rule] = {
     "home": ANYBODY,
@@ -110,6 +112,21 @@ POLICY: dict[str, Rule] = {
     "accounts:sso-require": of(Permission.MANAGE_SIGN_ON),
     "accounts:sso-make-optional": of(Permission.MANAGE_SIGN_ON),
     "accounts:sso-owner": of(Permission.MANAGE_SIGN_ON, public_id="owner"),
+    "accounts:directory": of(Permission.MANAGE_MEMBERS),
+    "accounts:directory-token-revoke": of(Permission.MANAGE_MEMBERS, public_id="directory_token"),
+    "accounts:directory-group-role": of(Permission.MANAGE_MEMBERS, public_id="directory_group"),
+    "accounts:scim-user-list": DIRECTORY,
+    "accounts:scim-user-search": DIRECTORY,
+    "accounts:scim-user-detail": of(Audience.DIRECTORY, public_id="directory_person"),
+    "accounts:scim-group-list": DIRECTORY,
+    "accounts:scim-group-search": DIRECTORY,
+    "accounts:scim-group-detail": of(Audience.DIRECTORY, public_id="directory_group"),
+    "accounts:scim-config": DIRECTORY,
+    "accounts:scim-schema-list": DIRECTORY,
+    "accounts:scim-schema-detail": DIRECTORY,
+    "accounts:scim-resource-type-list": DIRECTORY,
+    "accounts:scim-resource-type-detail": DIRECTORY,
+    "accounts:scim-nowhere": DIRECTORY,
     "accounts:member-list": of(Permission.VIEW),
     "accounts:member-invite": of(Permission.MANAGE_MEMBERS),
     "accounts:member-leave": of(Permission.VIEW),

@@ -27,7 +27,7 @@ class Route:
 
     @property
     def is_of_programs(self) -> bool:
-        return self.pattern.startswith("api/")
+        return self.pattern.startswith(("api/", "scim/"))
 
     def address(self, organization: str, objects: dict[str, str]) -> str:
         """Fill the address. objects: by word; what is not there is missing."""

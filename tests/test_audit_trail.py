@@ -17,6 +17,7 @@ from django.urls import resolve, reverse
 from accounts.models import AuditEvent, Role, Scope
 from billing.models import SpendCap
 from tests.documents import Document
+from tests.policy import Audience
 from tests.routes import ROUTES, Route, name_of
 from tests.support import undone
 from tests.visits import Scene, make_scene, visits
@@ -43,7 +44,7 @@ def launch_body(world: World) -> dict[str, Any]:
 # What people type into a field, by its name.
 TYPED: dict[str, Any] = {"name": "night-shift", "scopes": "inference", "auto_stop_hours": "4"}
 TYPED |= {"url": "https://log.example.com/audit", "overlap": "3600"}
-TYPED |= {"email": "newcomer@example.com", "role": "viewer"}
+TYPED |= {"email": "newcomer@example.com", "role": "viewer", "given_role": "developer"}
 KEYS = ("new_public_key", "public_key")
 # And on one page only.
 TYPED_THERE: dict[str, Any] = {
@@ -73,6 +74,36 @@ BODIES: dict[tuple[str, str], Any] = {
     ("compute:api-terminate", "POST"): lambda world: {"instance_ids": [world.objects["instance"]]},
     ("compute:api-ssh-key-list", "POST"): lambda world: {"name": "robot"},
     ("compute:api-ssh-key-detail", "DELETE"): lambda world: None,
+}
+# What a directory sends, by route and method.
+SCIM: dict[tuple[str, str], Any] = {
+    ("accounts:scim-user-list", "POST"): lambda world: {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": f"newcomer@{world.ours.slug}.example",
+    },
+    ("accounts:scim-user-detail", "PUT"): lambda world: {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": f"renamed@{world.ours.slug}.example",
+    },
+    ("accounts:scim-user-detail", "PATCH"): lambda world: {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "replace", "value": {"active": False}}],
+    },
+    ("accounts:scim-user-detail", "DELETE"): lambda world: None,
+    ("accounts:scim-group-list", "POST"): lambda world: {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": "Night shift",
+        "members": [{"value": world.objects["directory_person"]}],
+    },
+    ("accounts:scim-group-detail", "PUT"): lambda world: {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": "Day shift",
+    },
+    ("accounts:scim-group-detail", "PATCH"): lambda world: {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "remove", "path": "members"}],
+    },
+    ("accounts:scim-group-detail", "DELETE"): lambda world: None,
 }
 # Routes of programs that no row of the world lets change anything.
 PROGRAMS_WITHOUT_CHANGE = {
@@ -187,6 +218,38 @@ def test_every_change_that_a_program_makes_is_written_down(route: Route, method:
     has_changed = assert_written_down(world, before, sequence, key_id, route.name)
     is_known = answer.status_code == 405 or route.name in PROGRAMS_WITHOUT_CHANGE
     assert has_changed or is_known, f"{method} {route.name} answered {answer.status_code} and changed nothing"
+
+
+@pytest.mark.parametrize(("name", "method"), SCIM, ids=" ".join)
+def test_every_change_that_a_directory_makes_is_written_down(name: str, method: str, stage: Scene):
+    world = stage.world
+    route = next(route for route in ROUTES if route.name == name)
+    secret = world.directory_secret(world.ours)
+    token_id = world.ours.directory_tokens.order_by("-pk")[0].public_id
+    body = SCIM[name, method](world)
+    before, sequence = world.checksum(world.ours), newest(world.ours.pk)
+
+    answer = world.client(None).generic(
+        method,
+        route.address("", world.objects),
+        json.dumps(body) if body else "",
+        content_type="application/scim+json",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+
+    assert assert_written_down(world, before, sequence, token_id, name), answer.content
+    for entry in entries_behind(sequence, world.ours.pk):
+        assert (entry.actor_kind, entry.via) == ("scim", "scim")
+        assert "example" not in entry.changes
+
+
+def test_every_route_of_a_directory_that_changes_something_is_asked():
+    routes = [route for route in ROUTES if route.rule.who is Audience.DIRECTORY]
+    changing = {route.name for route in routes if route.name.endswith(("-user-list", "-group-list", "-detail"))}
+    changing -= {"accounts:scim-schema-detail", "accounts:scim-resource-type-detail"}
+
+    assert {name for name, _method in SCIM} == changing
+    assert {method for _name, method in SCIM} == {"POST", "PUT", "PATCH", "DELETE"}
 
 
 def test_what_is_explained_exists():

@@ -92,6 +92,7 @@ def test_no_other_policy_lets_the_app_write():
     assert all(command == "r" for _, _, command in others), others
     assert {(table, name) for table, name, _ in others} == {
         ("accounts_apikey", "accounts_apikey_lookup"),
+        ("accounts_directorytoken", "accounts_directorytoken_lookup"),
         ("accounts_domain", "accounts_domain_lookup"),
         ("accounts_invitation", "accounts_invitation_lookup"),
         ("accounts_invitation", "accounts_invitation_of_user"),

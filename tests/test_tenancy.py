@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from django.utils.csp import build_policy
 
-from accounts.models import PERMISSIONS_OF_ROLE, Permission, Role, Scope
+from accounts.models import PERMISSIONS_OF_ROLE, Organization, Permission, Role, Scope
+from accounts.services.api_keys import CUSTOMER_SCOPES
 from portal.settings import SECURE_CSP
 from tests.policy import FAMILIES, POLICY, Audience
 from tests.routes import ROUTES, Route, name_of
@@ -28,6 +29,7 @@ NOWHERE = "nowhere-at-all"
 PAGES = [route for route in ROUTES if route.is_of_organization]
 KEYED = [route for route in ROUTES if route.name in POLICY and isinstance(route.rule.who, Scope)]
 KEYED += [route for route in ROUTES if route.name in POLICY and route.rule.who is Audience.KEY]
+PROVISIONED = [route for route in ROUTES if route.name in POLICY and route.rule.who is Audience.DIRECTORY]
 
 
 def of_audience(*audiences: Audience) -> list[Route]:
@@ -36,6 +38,14 @@ def of_audience(*audiences: Audience) -> list[Route]:
 
 each_page = pytest.mark.parametrize("route", PAGES, ids=name_of)
 each_keyed = pytest.mark.parametrize("route", KEYED, ids=name_of)
+each_program = pytest.mark.parametrize("route", KEYED + PROVISIONED, ids=name_of)
+
+
+def secret_for(route: Route, world: World, organization: Organization) -> str:
+    """Return a secret of the organization that opens a route of programs."""
+    if route.rule.who is Audience.DIRECTORY:
+        return world.directory_secret(organization)
+    return world.secret(organization, route.rule.who if isinstance(route.rule.who, Scope) else Scope.USAGE_READ)
 
 
 def ask(client: Client, method: str, address: str, **headers: str) -> HttpResponseBase:
@@ -165,8 +175,8 @@ def test_an_odd_name_is_as_good_as_missing(route: Route, world: World):
     if route.name not in POLICY:
         pytest.skip("a page of the library's admin")
     headers = {}
-    if route.is_of_programs and isinstance(route.rule.who, Scope):
-        headers["Authorization"] = f"Bearer {world.secret(world.ours, route.rule.who)}"
+    if route in KEYED + PROVISIONED:
+        headers["Authorization"] = f"Bearer {secret_for(route, world, world.ours)}"
     client = world.client(world.members[Role.OWNER])
     pattern = route.pattern.replace("<slug:organization>", world.ours.slug)
     for name in ODD_NAMES:
@@ -225,15 +235,19 @@ def test_staff_pages_are_closed_to_customers(route: Route, world: World):
 # --- Programs ------------------------------------------------------------------------------------
 
 
-@each_keyed
+@each_program
 def test_a_program_needs_a_key(route: Route, world: World):
     address = route.address("", world.objects)
     visitor, member = world.client(None), world.client(world.members[Role.OWNER])
+    # A secret of the other kind opens nothing.
+    is_directory = route.rule.who is Audience.DIRECTORY
+    another = world.secret(world.ours, *CUSTOMER_SCOPES) if is_directory else world.directory_secret(world.ours)
     for method in METHODS:
         for answer in (
             ask(visitor, method, address),
             ask(member, method, address),
             ask(visitor, method, address, Authorization="Bearer hr_live_nonsense"),
+            ask(visitor, method, address, Authorization=f"Bearer {another}"),
         ):
             assert answer.status_code in (401, 405), f"{method} {answer.status_code}"
     # The body of an answer to HEAD is empty, and 405 comes before the key is looked at only for unknown methods.
@@ -253,12 +267,11 @@ def test_a_key_needs_the_scope(route: Route, world: World):
     assert world.checksum(world.ours) == before
 
 
-@pytest.mark.parametrize("route", [route for route in KEYED if route.rule.objects], ids=name_of)
+@pytest.mark.parametrize("route", [route for route in KEYED + PROVISIONED if route.rule.objects], ids=name_of)
 @pytest.mark.asvs("8.2.2")
 def test_a_foreign_object_is_as_good_as_missing_to_a_program(route: Route, world: World):
     before = world.checksum(world.ours)
-    scopes = [route.rule.who] if isinstance(route.rule.who, Scope) else [Scope.USAGE_READ]
-    secret = world.secret(world.theirs, *scopes)
+    secret = secret_for(route, world, world.theirs)
     client = world.client(None)
     for method in METHODS:
         foreign = ask(client, method, route.address("", world.objects), Authorization=f"Bearer {secret}")

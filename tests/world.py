@@ -15,13 +15,16 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client
 
-from accounts.models import Organization, Role, Scope, User
+from accounts.models import DirectoryToken, Organization, Role, Scope, User
 from accounts.services.api_keys import issue_key
 from catalog.models import InstanceType, ServedModel
 from portal.lib.key_format import KeyKind
 from tests.factories.accounts import (
     lock_behind_sso,
     make_audit_endpoint,
+    make_directory_group,
+    make_directory_person,
+    make_directory_token,
     make_domain,
     make_invitation,
     make_membership,
@@ -89,6 +92,21 @@ def _domain(organization: Organization) -> str:
     return make_domain(organization, f"{organization.slug}.example").public_id
 
 
+def _directory_token(organization: Organization) -> str:
+    return make_directory_token(make_membership(organization), now=NOW).token.public_id
+
+
+def _directory_person(organization: Organization) -> str:
+    membership = make_membership(organization, role=Role.DEVELOPER)
+    person = make_directory_person(organization, f"swept@{organization.slug}.example", membership=membership)
+    return person.public_id
+
+
+def _directory_group(organization: Organization) -> str:
+    person = make_directory_person(organization, f"grouped@{organization.slug}.example")
+    return make_directory_group(organization, "swept", person).public_id
+
+
 # Word -> makes the object in an organization that has one project, and returns what the URL calls it.
 OBJECTS: dict[str, Callable[[Organization], str]] = {
     "key": _api_key,
@@ -99,6 +117,9 @@ OBJECTS: dict[str, Callable[[Organization], str]] = {
     "audit_endpoint": _audit_endpoint,
     "domain": _domain,
     "owner": _owner,
+    "directory_token": _directory_token,
+    "directory_person": _directory_person,
+    "directory_group": _directory_group,
     "instance": _instance,
     "ssh_key": _ssh_key,
     "receipt": _receipt,
@@ -171,7 +192,7 @@ PUBLIC_OBJECTS: dict[str, Callable[[], str]] = {
 }
 
 # What no object is called, by the converter of the URL.
-MISSING = {"str": "missing_00000000000000000000", "slug": "missing-thing", "int": "2147483647"}
+MISSING = {"path": "missing/thing", "str": "missing_00000000000000000000", "slug": "missing-thing", "int": "2147483647"}
 
 
 @dataclass
@@ -200,6 +221,12 @@ class World:
         kind = KeyKind.MANAGEMENT if Scope.KEYS_WRITE in scopes else KeyKind.LIVE
         project = organization.projects.in_order()[0]
         return issue_key(project=project, name="sweep", scopes=scopes, created_by=None, now=NOW, kind=kind).secret
+
+    def directory_secret(self, organization: Organization) -> str:
+        """Return the secret of a fresh token of the organization's directory."""
+        owner = organization.memberships.filter(role=Role.OWNER).order_by("pk")[0]
+        DirectoryToken.objects.owned_by(organization).update(revoked_at=NOW)
+        return make_directory_token(owner, now=NOW).secret
 
     @cached_property
     def tenant_tables(self) -> list[str]:

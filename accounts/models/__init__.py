@@ -3,6 +3,7 @@
 from accounts.models.api_key import ApiKey, KeyLeak, KeyState, OperatorKey, OperatorScope, Overlap, RetiredSecret
 from accounts.models.audit import AuditEvent, AuditOrigin
 from accounts.models.audit_endpoint import AuditEndpoint, EndpointState
+from accounts.models.directory import DirectoryGroup, DirectoryGroupMember, DirectoryPerson, DirectoryToken
 from accounts.models.domain import Domain, DomainState
 from accounts.models.idempotency import KeptAnswer
 from accounts.models.invitation import Invitation, InvitationState
@@ -31,6 +32,10 @@ __all__ = [
     "AuditEndpoint",
     "AuditEvent",
     "AuditOrigin",
+    "DirectoryGroup",
+    "DirectoryGroupMember",
+    "DirectoryPerson",
+    "DirectoryToken",
     "Domain",
     "DomainState",
     "EndpointState",

@@ -49,10 +49,12 @@ class AuditEvent(models.Model):
         USER = "user", _("Person")
         KEY = "key", _("API key")
         PORTAL = "portal", _("The portal")
+        DIRECTORY = "scim", _("Directory")
 
     class Via(models.TextChoices):
         SESSION = "session", _("Console")
         KEY = "key", _("API")
+        DIRECTORY = "scim", _("Directory")
         SYSTEM = "system", _("By itself")
         STAFF = "staff", _("Staff")
         SUPPORT = "support", _("Support session")

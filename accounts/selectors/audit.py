@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.chain import Link
-from accounts.models import ApiKey, AuditEvent, AuditOrigin, Organization, User
+from accounts.models import ApiKey, AuditEvent, AuditOrigin, DirectoryToken, Organization, User
 from accounts.models.audit import AuditEventQuerySet
 from accounts.selectors.pages import PAGE_SIZE
 from portal.lib.context import remember_organization
@@ -155,7 +155,9 @@ def _names(organization: Organization, entries: Sequence[AuditEvent]) -> dict[st
     ids = {name for entry in entries for name in (entry.actor_id, entry.target_id) if name}
     people = User.objects.filter(public_id__in=ids, erased_at=None)
     keys = ApiKey.objects.owned_by(organization).with_projects().filter(public_id__in=ids)
-    return {user.public_id: user.email for user in people} | {key.public_id: key.full_name for key in keys}
+    tokens = DirectoryToken.objects.owned_by(organization).filter(public_id__in=ids)
+    programs = {key.public_id: key.full_name for key in keys} | {token.public_id: token.name for token in tokens}
+    return {user.public_id: user.email for user in people} | programs
 
 
 def _row(entry: AuditEvent, names: dict[str, str], origin: AuditOrigin | None) -> AuditRow:

@@ -22,7 +22,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from accounts.models import ApiKey, AuditOrigin, Invitation, Membership, Organization, Role, User
+from accounts.models import ApiKey, AuditOrigin, DirectoryPerson, Invitation, Membership, Organization, Role, User
 from accounts.selectors import is_only_break_glass
 from accounts.services.api_keys import revoke_personal_keys
 from accounts.services.audit import person, record_event
@@ -57,8 +57,10 @@ def erase_person(*, user: User, now: datetime) -> User:
     Authenticator.objects.filter(user=user).delete()
     SocialAccount.objects.filter(user=user).delete()
     AuditOrigin.objects.filter(actor_id=user.public_id).delete()
+    addresses = [address.lower() for address in identifiers]
+    _forget_in_directories(user, addresses)
     Membership.objects.of_user(user).delete()
-    Invitation.objects.filter(email__in=[address.lower() for address in identifiers]).delete()
+    Invitation.objects.filter(email__in=addresses).delete()
     ApiKey.objects.filter(created_by=user).update(last_used_address="", last_used_agent="")
     _forget_in_staff_log(user, identifiers)
     _make_nobody(user, now)
@@ -116,6 +118,14 @@ def _end_sessions(user: User, identifiers: Collection[str]) -> None:
     ]
     Session.objects.filter(pk__in=ended).delete()
     UserSession.objects.filter(user=user).delete()
+
+
+def _forget_in_directories(user: User, addresses: Collection[str]) -> None:
+    """Delete what directories said of the person; one that goes on to list them makes a new account."""
+    known = Q(membership__user=user) | Q(email__in=addresses)
+    for address in addresses:
+        known |= Q(user_name__iexact=address)
+    DirectoryPerson.objects.filter(known).delete()
 
 
 def _forget_in_staff_log(user: User, identifiers: Collection[str]) -> None:

@@ -13,8 +13,9 @@ from django.urls import reverse
 
 from accounts.models import ApiKey, KeyLeak, Membership, OperatorKey, RetiredSecret, Role
 from accounts.models.api_key import LONGEST_SOURCE, LONGEST_URL
-from accounts.selectors import organization_id_of_key
+from accounts.selectors import organization_id_of_directory_token, organization_id_of_key
 from accounts.services.audit import record_event
+from accounts.services.directory_tokens import revoke_directory_token, token_of
 from portal.lib.jobs import enqueue
 from portal.lib.key_format import KeyKind, digest_of, kind_of
 from portal.lib.tenancy import set_organization
@@ -23,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 # A mail that cannot be sent for so long is given up; the audit log and the key's page have said it all the while.
 TELL_FOR = timedelta(days=3)
-_SECRET = re.compile(r"([a-z]{1,8}_(?:live|test|mgmt|op)_)[0-9A-Za-z]+")
+_SECRET = re.compile(r"([a-z]{1,8}_(?:live|test|mgmt|op|scim)_)[0-9A-Za-z]+")
 
 
 @transaction.atomic
@@ -40,6 +41,8 @@ def end_leaked_secret(*, secret: str, url: str, source: str, reporter: str, now:
     digest = digest_of(secret, settings.API_KEY_PEPPER)
     if kind is KeyKind.OPERATOR:
         return _end_operator_key(digest, now)
+    if kind is KeyKind.DIRECTORY:
+        return _end_directory_token(secret, digest, now)
     organization_id = organization_id_of_key(digest)
     if organization_id is None:
         return False
@@ -100,6 +103,16 @@ def _end_operator_key(digest: bytes, now: datetime) -> bool:
         # It belongs to no organization: whoever watches the portal is told.
         log.error("accounts.operator_key_leaked", key=key.public_id)
     return key is not None
+
+
+def _end_directory_token(secret: str, digest: bytes, now: datetime) -> bool:
+    # A dead one, or a closed organization's, ends no more than it has.
+    token = token_of(secret, now)
+    if token is not None:
+        revoke_directory_token(token=token, now=now)
+        # Nobody is mailed of these yet: the audit log says it, and whoever watches the portal is told.
+        log.error("accounts.directory_token_leaked", token=token.public_id)
+    return organization_id_of_directory_token(digest) is not None
 
 
 def _shown(text: str, longest: int) -> str:

@@ -38,6 +38,7 @@ ONLY_BREAK_GLASS = (
     "Single sign-on is required, and this is the only owner who may enter without it: name another one first."
 )
 ONLY_OWNERS = "Only an owner can make or unmake owners."
+OWNERS_STAY = "An owner is removed by another owner, in the portal: no directory does it."
 
 
 def lock_organization(organization_id: int) -> Organization:
@@ -205,3 +206,34 @@ def _end(member: Membership, now: datetime) -> None:
     mine = Membership.objects.filter(pk=member.pk)
     revoke_personal_keys(organization=member.organization, user=member.user, now=now)
     mine.delete()
+
+
+def change_role_by_directory(*, member: Membership, role: Role) -> Role | None:
+    """Give a member the role that their directory says, and return the one before, or None if nothing changed.
+
+    The caller has locked the organization, ends keys that may do more than the member now, and writes it down. Owners
+    stay what they are: a directory makes and unmakes none.
+    """
+    before = Role(member.role)
+    if Role.OWNER in (before, role) or before is role:
+        return None
+    member.role = role
+    member.save(update_fields=["role"])
+    return before
+
+
+def end_membership_by_directory(*, member: Membership, now: datetime) -> None:
+    """End a membership as `remove_member` does, because the directory says so. The caller has locked the organization.
+
+    Raises UnableToRemoveMember for an owner.
+    """
+    if member.role == Role.OWNER:
+        raise UnableToRemoveMember(OWNERS_STAY)
+    _end(member, now)
+    record_event(
+        "member.removed",
+        organization_id=member.organization_id,
+        target=("member", member.public_id),
+        changes={"person": (member.user.public_id, None), "role": (member.role, None)},
+        now=now,
+    )

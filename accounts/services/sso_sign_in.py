@@ -6,9 +6,6 @@ account it is, and only in a domain that the organization has verified. Rules: d
 
 from datetime import datetime
 
-from allauth.account.models import EmailAddress
-from allauth.mfa.models import Authenticator
-from allauth.socialaccount.models import SocialAccount
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
@@ -17,6 +14,7 @@ from accounts.gateways import oidc
 from accounts.models import Domain, Membership, Notice, Organization, Role, SsoConnection, SsoIdentity, User
 from accounts.sealed import SSO_CLIENT_SECRET
 from accounts.selectors import connection_in
+from accounts.services.account_of_address import AccountUnusable, account_of_address
 from accounts.services.audit import person, record_event
 from accounts.services.domain_join import UnableToJoin, admit
 from accounts.services.members import lock_organization
@@ -104,7 +102,6 @@ def _enter_first_time(
     connection: SsoConnection, organization: Organization, said: oidc.Person, now: datetime
 ) -> Membership:
     user = _account_of(said.email)
-    _check_user(user)
     members = Membership.objects.owned_by(organization).of_user(user).select_related("user", "organization")
     membership = members.first()
     if membership is not None and SsoIdentity.objects.filter(connection=connection, membership=membership).exists():
@@ -140,30 +137,11 @@ def _enter_first_time(
 
 
 def _account_of(email: str) -> User:
-    """Return whose the address is, or a new person. Raises UnableToSignIn if nobody can say whose it is.
-
-    Somebody may have signed up with an address that they never proved to be theirs: whoever can prove it gets the
-    account, and what could open it until then goes.
-    """
-    address = EmailAddress.objects.filter(email__iexact=email, verified=True).select_related("user").first()
-    if address is not None:
-        owner: User = address.user
-        return owner
-    user = User.objects.select_for_update().filter(email__iexact=email).first()
-    if user is None:
-        user = User.objects.create_user(email)
-        EmailAddress.objects.create(user=user, email=email.lower(), verified=True, primary=True)
-        return user
-    _check_user(user)
-    if EmailAddress.objects.filter(user=user, verified=True).exists():
-        raise UnableToSignIn("Sign in as you did before, and confirm this e-mail address first.")
-    user.set_unusable_password()
-    user.save(update_fields=["password"])
-    Authenticator.objects.filter(user=user).delete()
-    SocialAccount.objects.filter(user=user).delete()
-    EmailAddress.objects.filter(user=user).delete()
-    EmailAddress.objects.create(user=user, email=email.lower(), verified=True, primary=True)
-    return user
+    """Return whose the address is, or a new person. Raises UnableToSignIn if nobody can say whose it is."""
+    try:
+        return account_of_address(email)
+    except AccountUnusable as error:
+        raise UnableToSignIn(str(error)) from error
 
 
 def _check_user(user: User) -> None:

@@ -21,10 +21,11 @@ class KeyKind(StrEnum):
     TEST = "test"
     MANAGEMENT = "mgmt"
     OPERATOR = "op"
+    DIRECTORY = "scim"
 
 
 _BODY = re.compile(
-    rf"(?P<brand>[a-z]{{1,8}})_(?P<kind>live|test|mgmt|op)_[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
+    rf"(?P<brand>[a-z]{{1,8}})_(?P<kind>live|test|mgmt|op|scim)_[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
 )
 
 

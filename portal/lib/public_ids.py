@@ -46,6 +46,9 @@ new_orig_id = _maker("orig")
 new_hook_id = _maker("hook")
 new_dom_id = _maker("dom")
 new_sso_id = _maker("sso")
+new_dirtok_id = _maker("dirtok")
+new_scimuser_id = _maker("scimuser")
+new_scimgroup_id = _maker("scimgroup")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.

@@ -26,7 +26,13 @@ from portal.lib.context import forget
 from portal.lib.sessions import content_of, stored_key
 from portal.lib.tenancy import as_platform
 from portal.retention import TABLES
-from tests.factories.accounts import make_membership, make_organization, make_user
+from tests.factories.accounts import (
+    make_directory_group,
+    make_directory_person,
+    make_membership,
+    make_organization,
+    make_user,
+)
 from tests.factories.inference import make_receipt
 from tests.own_database import SUPERUSER, OwnDatabase
 
@@ -92,6 +98,7 @@ def a_life(user: User) -> tuple[Organization, Client]:
     """Let the person do something that leaves a trace in every place there is; return also their signed-in browser."""
     organization = make_organization("Canary labs", owner=user)
     make_membership(organization)
+    make_directory_person(organization, EMAIL, membership=organization.memberships.get(user=user), name=NAME)
     left = make_organization("Left behind")
     membership = make_membership(left, user)
     client = browser_of()
@@ -101,6 +108,8 @@ def a_life(user: User) -> tuple[Organization, Client]:
     # The organization's own words, which the registry says stay.
     client.post(f"/o/{organization.slug}/projects/new/", {"name": f"Experiments of {NAME}"})
     membership.delete()
+    gone = make_directory_person(left, "second.quux@lab-canary.example", name=NAME)
+    make_directory_group(left, "Everybody", gone)
     staff = make_user()
     LogEntry.objects.create(user=staff, object_repr=EMAIL, action_flag=CHANGE, change_message="[]", object_id="1")
     LogEntry.objects.create(user=staff, object_repr="x", action_flag=CHANGE, change_message=f"it was {EMAIL.upper()}.")

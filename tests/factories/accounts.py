@@ -5,6 +5,9 @@ from itertools import count
 
 from accounts.models import (
     AuditEndpoint,
+    DirectoryGroup,
+    DirectoryGroupMember,
+    DirectoryPerson,
     Domain,
     Invitation,
     Membership,
@@ -22,6 +25,7 @@ from accounts.models import (
 from accounts.models.invitation import LIFE, invitation_digest, new_invitation_token
 from accounts.sealed import AUDIT_SECRET, SSO_CLIENT_SECRET
 from accounts.services.api_keys import CUSTOMER_SCOPES, IssuedKey, issue_key
+from accounts.services.directory_tokens import LONGEST_LIFE, IssuedToken, issue_directory_token
 
 THEN = datetime(2026, 11, 1, tzinfo=UTC)
 _numbers = count(1)
@@ -169,3 +173,34 @@ def lock_behind_sso(owner: Membership) -> SsoConnection:
     Membership.objects.filter(pk=owner.pk).update(is_break_glass=True)
     Organization.objects.filter(pk=owner.organization_id).update(sso_required_at=THEN)
     return connection
+
+
+def make_directory_token(by: Membership, *, now: datetime, name: str = "directory") -> IssuedToken:
+    """A token that works for a year. by: an owner or admin of the organization."""
+    return issue_directory_token(name=name, life=LONGEST_LIFE, by=by, now=now)
+
+
+def make_directory_person(
+    organization: Organization, email: str, *, membership: Membership | None = None, name: str = ""
+) -> DirectoryPerson:
+    """Somebody whom the directory lists, active if there is a membership."""
+    return DirectoryPerson.objects.create(
+        organization=organization,
+        user_name=email,
+        email=email,
+        display_name=name,
+        membership=membership,
+        created_at=THEN,
+        changed_at=THEN,
+    )
+
+
+def make_directory_group(
+    organization: Organization, name: str, *people: DirectoryPerson, role: Role | None = None
+) -> DirectoryGroup:
+    group = DirectoryGroup.objects.create(
+        organization=organization, display_name=name, role=role or "", created_at=THEN, changed_at=THEN
+    )
+    for person in people:
+        DirectoryGroupMember.objects.create(organization=organization, group=group, person=person)
+    return group

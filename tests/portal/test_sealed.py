@@ -31,10 +31,11 @@ FORMER = Fernet.generate_key().decode()
 # Bytes that are no secret to be read again, and columns that sound like one: what they are.
 NOT_SEALED = {
     "accounts_apikey.digest": "HMAC of the key",
+    "accounts_directorytoken.digest": "HMAC of the token",
+    "accounts_domain.token": "stands in the public DNS",
     "accounts_operatorkey.digest": "HMAC of the key",
     "accounts_retiredsecret.digest": "HMAC of the key",
     "accounts_invitation.digest": "hash of the token",
-    "accounts_domain.token": "stands in the public DNS",
     "accounts_keptanswer.body": "under a key that only the caller has",
     "accounts_keptanswer.body_digest": "hash of a request",
     "accounts_auditevent.previous": "hash",

@@ -36,6 +36,9 @@ from portal.selectors import exports
 from tests.factories.accounts import (
     SIGNING_SECRET,
     make_audit_endpoint,
+    make_directory_group,
+    make_directory_person,
+    make_directory_token,
     make_domain,
     make_invitation,
     make_membership,
@@ -111,8 +114,15 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     Notice.objects.create(
         organization=organization, kind=Notice.Kind.DOMAIN_FAILING, subject_id=domain.public_id, created_at=NOW
     )
+    membership = organization.memberships.get(user=user)
+    token = make_directory_token(membership, now=NOW, name=f"directory {word}")
+    listed = make_directory_person(
+        organization, f"{word}-{user.pk}@example.com".lower(), membership=membership, name=f"person {word}"
+    )
+    make_directory_group(organization, f"group {word}", listed)
     forget()
-    return [issued.secret, rotated.secret, pair.private_key, bytes(issued.api_key.digest).hex(), SIGNING_SECRET]
+    digest = bytes(issued.api_key.digest).hex()
+    return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
 
 
 def remember_actor_of(user: User, word: str) -> None:
