@@ -1,3 +1,4 @@
+# Long because it is one list: every table with what it holds, how long and why.
 """How long the tables of people and organizations are kept, with those of the libraries that people sign in by."""
 
 from portal.lib.retention import Age, Deleted, Kept, LeftOut, Part, Personal, Table, Whose, name_of

@@ -66,6 +66,7 @@ CURSORS = {
     "accounts:api-key-list": "key",
     "accounts:api-project-list": "project",
     "accounts:api-service-account-list": "service_account",
+    "accounts:directory": "directory_person",
     "accounts:key-list": "key",
     "accounts:member-list": "member",
     "accounts:project-list": "project",
@@ -82,8 +83,18 @@ PLAIN: dict[Place, set[str]] = {
     "form": {
         *("action", "action_add", "action_primary", "action_remove", "action_send", "allowed_addresses"),
         *("allowed_models", "auto_stop", "auto_stop_at", "auto_stop_hours", "client_id", "client_secret", "code"),
-        *("credential", "default_role", "description", "email", "expires_in", "from_start", "is_personal", "issuer"),
-        *("join_role", "kind", "lease_class", "login", "may_enter", "name", "new_public_key", "next"),
+        *(
+            "credential",
+            "default_role",
+            "description",
+            "email",
+            "expires_in",
+            "from_start",
+            "given_role",
+            "is_personal",
+            "issuer",
+        ),
+        *("join_role", "kind", "lease_class", "life", "login", "may_enter", "name", "new_public_key", "next"),
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
         *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "state", "url", "user_data"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.

@@ -60,5 +60,5 @@ def _usable(user: User) -> User:
     if not user.is_active:
         raise AccountUnusable("The account with this address is closed.")
     if user.is_staff or user.is_superuser:
-        raise AccountUnusable("This address belongs to this portal's own staff, who are let in by nobody else.")
+        raise AccountUnusable("Staff of this portal sign in by themselves: nobody else speaks for them.")
     return user

@@ -20,11 +20,13 @@ from accounts.models import (
     Membership,
     Organization,
     Role,
+    Scope,
     User,
 )
 from accounts.scim.protocol import LARGEST_BODY
 from accounts.scim.views import MAXIMUM_OPERATIONS
 from accounts.services import directory_people, domain_join
+from accounts.services.api_keys import issue_key
 from accounts.services.directory_groups import set_group_role
 from accounts.services.directory_tokens import revoke_directory_token
 from accounts.services.members import change_role, leave_organization, remove_member
@@ -392,6 +394,48 @@ def test_a_role_given_by_hand_stays_where_no_group_gives_one(directory: Director
     directory.ask("DELETE", f"Groups/{group}")
 
     assert role_of(directory, "ada") == Role.ADMIN
+
+
+def test_own_keys_that_may_more_than_their_maker_end_with_the_groups_that_let_them(directory: Directory):
+    ada, bob = directory.user_id("ada"), directory.user_id("bob")
+    crew = str(directory.add_group("Crew", ada, bob).body["id"])
+    give(directory, crew, Role.DEVELOPER)
+    project = directory.organization.projects.get()
+    keys = []
+    for who in ("ada", "bob"):
+        member = member_at(directory, who)
+        assert member is not None
+        keys += [
+            issue_key(
+                project=project,
+                name=f"{who}, {is_personal}",
+                scopes=[Scope.INFERENCE],
+                created_by=member.user,
+                now=NOW,
+                is_personal=is_personal,
+            ).api_key
+            for is_personal in (True, False)
+        ]
+
+    give(directory, crew, Role.VIEWER)
+
+    for key in keys:
+        key.refresh_from_db()
+    assert [key.revoked_at is not None for key in keys] == [True, False, True, False]
+    assert actions(directory.organization).count("key.revoked") == 2
+
+    # And where somebody who is here already is adopted into a group that gives them less.
+    eve = make_membership(directory.organization, make_user("eve@acme.example"), Role.ADMIN)
+    EmailAddress.objects.get_or_create(user=eve.user, email="eve@acme.example", verified=True, primary=True)
+    listed = directory.user_id("eve", active=False)
+    directory.patch(f"Groups/{crew}", {"op": "add", "path": "members", "value": [{"value": listed}]})
+    own = issue_key(
+        project=project, name="eve", scopes=[Scope.INFERENCE], created_by=eve.user, now=NOW, is_personal=True
+    ).api_key
+    directory.patch(f"Users/{listed}", {"op": "replace", "path": "active", "value": True})
+    own.refresh_from_db()
+    assert role_of(directory, "eve") == Role.VIEWER
+    assert own.revoked_at is not None
 
 
 def test_groups_and_what_they_did_are_written_down_without_a_name(directory: Directory):
