@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -86,7 +87,7 @@ class AuditEventView:
     via: str
     impersonator: str | None
     target: AuditParty
-    changes: dict[str, tuple[object, object]]
+    changes: dict[str, tuple[Any, Any]]
     address: str | None
     browser: str | None
     request_id: str | None

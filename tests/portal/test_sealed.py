@@ -47,6 +47,7 @@ NOT_SEALED = {
     "accounts_user.password": "Argon2 hash",
     "account_emailconfirmation.key": "unused: addresses are confirmed by codes, which are in sealed sessions",
     "accounts_keptanswer.key": "what a program calls its request",
+    "socialaccount_socialapp.key": "never stored: clients come from the environment",
     "socialaccount_socialapp.secret": "never stored: clients come from the environment",
     "socialaccount_socialtoken.token": "never stored: SOCIALACCOUNT_STORE_TOKENS",
     "socialaccount_socialtoken.token_secret": "never stored: SOCIALACCOUNT_STORE_TOKENS",

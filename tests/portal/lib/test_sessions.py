@@ -125,13 +125,14 @@ def test_another_password_ends_every_other_session(user: User):
     assert not is_signed_in(cookie_of(there))
 
 
-def test_a_cookie_that_is_set_again_stays_what_it_was(user: User):
+def test_a_new_proof_gives_a_new_cookie_and_the_former_opens_nothing(user: User):
     client = sign_in(user)
     before = cookie_of(client)
     client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
 
-    assert cookie_of(client) == before
-    assert is_signed_in(before)
+    assert cookie_of(client) != before
+    assert is_signed_in(cookie_of(client))
+    assert not is_signed_in(before)
 
 
 def test_a_row_does_not_say_what_opens_it(user: User):
