@@ -25,7 +25,7 @@ LOOKUP = migrations.RunSQL(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0020_verified_domains"),
+        ("accounts", "0013_verified_domains"),
     ]
 
     operations = [

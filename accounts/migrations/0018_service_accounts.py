@@ -11,7 +11,7 @@ from portal.lib.tenancy import tenant_foreign_key, tenant_table
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0032_standing_and_holds"),
+        ("accounts", "0017_standing_and_holds"),
     ]
 
     operations = [

@@ -9,7 +9,7 @@ from portal.lib.tenancy import tenant_table
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0021_single_sign_on"),
+        ("accounts", "0014_single_sign_on"),
     ]
 
     operations = [

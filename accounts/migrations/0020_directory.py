@@ -27,7 +27,7 @@ LOOKUP = migrations.RunSQL(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0041_audit_scope"),
+        ("accounts", "0019_audit_scope"),
     ]
 
     operations = [

@@ -13,7 +13,7 @@ END = migrations.RunSQL(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0030_audit_endpoints"),
+        ("accounts", "0015_audit_endpoints"),
         ("sessions", "0001_initial"),
         ("usersessions", "0001_initial"),
     ]

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0031_end_readable_sessions"),
+        ("accounts", "0016_end_readable_sessions"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0040_service_accounts"),
+        ("accounts", "0018_service_accounts"),
     ]
 
     operations = [
