@@ -139,8 +139,11 @@ def _check_form(element: etree._Element) -> None:
     what = f"{{{SIGNATURE}}}Signature/{{{SIGNATURE}}}SignedInfo"
     references = element.findall(f"{what}/{{{SIGNATURE}}}Reference")
     canonical = element.find(f"{what}/{{{SIGNATURE}}}CanonicalizationMethod")
-    if len(signatures) != 1 or len(references) != 1 or canonical is None:
+    method = element.find(f"{what}/{{{SIGNATURE}}}SignatureMethod")
+    digest = element.find(f"{what}/{{{SIGNATURE}}}Reference/{{{SIGNATURE}}}DigestMethod")
+    if len(signatures) != 1 or len(references) != 1 or canonical is None or method is None or digest is None:
         raise ProviderError(NOT_SIGNED)
+    _check_algorithms(method.get("Algorithm"), digest.get("Algorithm"))
     transforms = [each.get("Algorithm") for each in references[0].iterfind(f".//{{{SIGNATURE}}}Transform")]
     is_whole = (
         element.get("ID")
@@ -151,6 +154,12 @@ def _check_form(element: etree._Element) -> None:
     )
     if not is_whole:
         raise ProviderError(NOT_SIGNED)
+
+
+def _check_algorithms(method: str | None, digest: str | None) -> None:
+    """Say what is wrong where a provider's settings are; signxml would refuse it too, in no words for people."""
+    if method not in {each.value for each in SIGNATURE_METHODS} or digest not in {each.value for each in DIGESTS}:
+        raise ProviderError("Your identity provider signs by a weak algorithm, such as SHA-1: choose SHA-256 there.")
 
 
 def _covered(result: VerifyResult | list[VerifyResult], element: etree._Element) -> etree._Element:
