@@ -175,7 +175,7 @@ def _ask_for_single_sign_on(request: HttpRequest, membership: Membership, connec
         return HttpResponse(status=401, headers={"HX-Redirect": resolve_url("accounts:sso-organization", slug)})
     context = {
         "organization": membership.organization,
-        "issuer": urlsplit(connection.issuer).netloc,
+        "issuer": connection.host,
         "next": request.get_full_path() if request.method == "GET" else "",
         "may_break_glass": membership.is_break_glass,
     }

@@ -11,6 +11,8 @@ WORKERS = "2"
 APT = ["apt-get", "install", "-y", "-qq"]
 # Program the tests look for -> the Debian package that has it.
 PROGRAMS = {"chromium": "chromium", "bwrap": "bubblewrap", "ssh": "openssh-client"}
+# The SAML provider that the tests sign in through brings the program that it signs by.
+PROGRAMS |= {"xmlsec1": "python3-pysaml2"}
 
 
 def install_programs() -> None:

@@ -17,6 +17,7 @@ from django.urls import resolve, reverse
 from accounts.models import AuditEvent, Role, Scope
 from billing.models import SpendCap
 from tests.documents import Document
+from tests.doubles.saml_provider import SamlProvider, metadata_of
 from tests.policy import Audience
 from tests.routes import ROUTES, Route, name_of
 from tests.support import undone
@@ -49,6 +50,7 @@ KEYS = ("new_public_key", "public_key")
 # And on one page only.
 TYPED_THERE: dict[str, Any] = {
     "accounts:organization-delete": lambda world: {"name": world.ours.name},
+    "accounts:sso-saml": lambda world: {"metadata": metadata_of(SamlProvider())},
     "accounts:domain-list": lambda world: {"name": "night-shift.example"},
     "accounts:domain-detail": lambda world: {"join_role": "viewer"},
 }

@@ -35,6 +35,7 @@ NOT_A_PAGE = {
     "github_callback": "takes back whom GitHub sends",
     "google_callback": "takes back whom Google sends",
     "accounts:sso-callback": "takes back whom a provider sends; its refusal is in a journey (single sign-on)",
+    "accounts:saml-continue": "follows an answer that a provider's page posts; its refusal is the same page",
     "mfa_reauthenticate_webauthn": "its script needs a real authenticator",
 }
 

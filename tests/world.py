@@ -30,6 +30,7 @@ from tests.factories.accounts import (
     make_membership,
     make_organization,
     make_project_membership,
+    make_saml_connection,
     make_service_account,
     make_sso_connection,
     make_user,
@@ -174,6 +175,12 @@ def _sso_slug() -> str:
     return organization.slug
 
 
+def _saml_slug() -> str:
+    organization = make_organization("Signing on by SAML", owner=make_user())
+    make_saml_connection(organization)
+    return organization.slug
+
+
 def _mail() -> str:
     folder: Path = settings.MAIL_DIR
     folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +195,7 @@ PUBLIC_OBJECTS: dict[str, Callable[[], str]] = {
     "instance_type": _instance_type,
     "mail": _mail,
     "sso_slug": _sso_slug,
+    "saml_slug": _saml_slug,
     "social_provider": lambda: "github",
 }
 

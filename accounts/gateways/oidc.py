@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import jwt
 import msgspec
 
+from accounts.gateways import Person, ProviderError
 from portal.lib.outbound import Answer, Unreachable, UnsafeAddress, fetch, read_url
 
 # Signed with a private key. Never `none`, never a secret (HS…): whoever knows a public key could sign with it.
@@ -26,10 +27,6 @@ SCOPE = "openid email profile"
 NEEDED_CLAIMS = ["iss", "sub", "aud", "exp", "iat"]
 LONGEST_SUBJECT = 255
 DISCOVERY_PATH = "/.well-known/openid-configuration"
-
-
-class ProviderError(Exception):
-    """The provider cannot be used, or what it says cannot be believed. `str(error)` is a sentence for people."""
 
 
 class Provider(msgspec.Struct, frozen=True):
@@ -64,14 +61,6 @@ class Attempt:
     def challenge(self) -> str:
         digest = hashlib.sha256(self.verifier.encode()).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Whom the provider vouches for. email: "" when it says none, or says that it has not verified it."""
-
-    subject: str
-    email: str
 
 
 class _Tokens(msgspec.Struct):

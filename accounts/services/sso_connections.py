@@ -3,19 +3,24 @@
 The provider is asked before anything is locked; then each change locks the organization first, as members.py does.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import transaction
 
-from accounts.gateways.oidc import ProviderError, discover
+from accounts.gateways import ProviderError
+from accounts.gateways.oidc import discover
+from accounts.gateways.saml_provider import certificate_lines, read_certificates, to_pem
 from accounts.models import Domain, Membership, Notice, Organization, Permission, Role, SsoConnection, SsoIdentity
 from accounts.models.domain import JOINABLE_ROLES
+from accounts.models.sso import MOST_CERTIFICATES
 from accounts.sealed import SSO_CLIENT_SECRET
 from accounts.selectors import connection_in, is_only_break_glass
-from accounts.services.audit import changed, record_event
+from accounts.services.audit import Changes, changed, record_event
 from accounts.services.members import ONLY_BREAK_GLASS, allowed, lock_organization
 from accounts.services.notices import notify_owners
 from portal.lib.errors import DomainError
+from portal.lib.outbound import UnsafeAddress, read_url
 
 
 class UnableToSetUpSso(DomainError):
@@ -34,15 +39,14 @@ class UnableToNameBreakGlass(DomainError):
 def set_up_sso(
     *, issuer: str, client_id: str, client_secret: str, default_role: Role, by: Membership, now: datetime
 ) -> SsoConnection:
-    """Connect an organization to its identity provider, or change how; return the connection.
+    """Connect an organization to its OpenID Connect provider, or change how; return the connection.
 
     client_secret: "" keeps the one there is, for the same issuer and client only. Another issuer or client knows people
     by other names, so the former identities of members are forgotten. Raises UnableToSetUpSso if the issuer is none or
     cannot be used.
     """
     issuer, client_id = issuer.strip(), client_id.strip()
-    if default_role not in JOINABLE_ROLES:
-        raise UnableToSetUpSso("New people start as viewers or developers; promote them as members.")
+    _check_role(default_role)
     try:
         discover(issuer)
     except ProviderError as error:
@@ -50,29 +54,88 @@ def set_up_sso(
     organization = lock_organization(by.organization_id)
     allowed(by, Permission.MANAGE_SIGN_ON, UnableToSetUpSso)
     found = connection_in(organization)
-    is_same = found is not None and (found.issuer, found.client_id) == (issuer, client_id)
+    known = (found.protocol, found.issuer, found.client_id) if found else None
+    is_same = known == (SsoConnection.Protocol.OIDC, issuer, client_id)
     if not client_secret and not is_same:
         raise UnableToSetUpSso("Enter the client secret too.")
     connection = found or SsoConnection(organization=organization, created_at=now)
-    changes = changed(
-        issuer=(connection.issuer or None, issuer),
-        client_id=(connection.client_id or None, client_id),
-        default_role=(connection.default_role if found else None, default_role.value),
-    )
-    if client_secret:
-        changes = {**changes, "client_secret": ("sealed" if found else None, "changed")}
-    if not changes:
-        return connection
-    connection.issuer, connection.client_id, connection.default_role = issuer, client_id, default_role.value
-    connection.changed_at = now
+    before = _facts(connection) if found else {}
+    had_secret = connection.client_secret is not None
+    connection.protocol, connection.issuer, connection.client_id = SsoConnection.Protocol.OIDC, issuer, client_id
+    connection.sign_in_url, connection.certificates = "", []
+    connection.default_role = default_role.value
+    changes = _changes(before, connection)
     if client_secret:
         connection.client_secret = SSO_CLIENT_SECRET.seal(client_secret, row=connection.public_id)
+        changes = {**changes, "client_secret": ("sealed" if had_secret else None, "changed")}
+    return _store(connection, changes, is_new=found is None, is_same=is_same, now=now)
+
+
+@transaction.atomic
+def set_up_saml(
+    *, entity_id: str, sign_in_url: str, certificates: str, default_role: Role, by: Membership, now: datetime
+) -> SsoConnection:
+    """Connect an organization to its SAML provider, or change how; return the connection. Nothing is fetched.
+
+    certificates: one or two, as PEM. Another entity id, or another protocol before, knows people by other names, so the
+    former identities of members are forgotten; other certificates are the same provider's. Raises UnableToSetUpSso for
+    an address that nobody can be sent to and for certificates that are none, too weak or too old.
+    """
+    entity_id, sign_in_url = entity_id.strip(), sign_in_url.strip()
+    _check_role(default_role)
+    if not entity_id or not entity_id.isprintable():
+        raise UnableToSetUpSso("Enter the entity id, as your identity provider writes it.")
+    try:
+        read_url(sign_in_url)
+        pems = [to_pem(each) for each in read_certificates(certificates, most=MOST_CERTIFICATES, now=now)]
+    except UnsafeAddress as error:
+        raise UnableToSetUpSso(f"Sign-in address: {error}") from error
+    except ProviderError as error:
+        raise UnableToSetUpSso(str(error)) from error
+    organization = lock_organization(by.organization_id)
+    allowed(by, Permission.MANAGE_SIGN_ON, UnableToSetUpSso)
+    found = connection_in(organization)
+    is_same = found is not None and (found.protocol, found.issuer) == (SsoConnection.Protocol.SAML, entity_id)
+    connection = found or SsoConnection(organization=organization, created_at=now)
+    before = _facts(connection) if found else {}
+    connection.protocol, connection.issuer = SsoConnection.Protocol.SAML, entity_id
+    connection.sign_in_url, connection.certificates = sign_in_url, pems
+    connection.client_id, connection.client_secret = "", None
+    connection.default_role = default_role.value
+    return _store(connection, _changes(before, connection), is_new=found is None, is_same=is_same, now=now)
+
+
+def _check_role(role: Role) -> None:
+    if role not in JOINABLE_ROLES:
+        raise UnableToSetUpSso("New people start as viewers or developers; promote them as members.")
+
+
+def _facts(connection: SsoConnection) -> dict[str, str]:
+    """Return what the log says of a connection: certificates by their fingerprints, and no secret."""
+    return {
+        "protocol": connection.protocol,
+        "issuer": connection.issuer,
+        "client_id": connection.client_id,
+        "sign_in_url": connection.sign_in_url,
+        "certificates": " ".join(line.fingerprint for line in certificate_lines(connection.certificates)),
+        "default_role": connection.default_role,
+    }
+
+
+def _changes(before: Mapping[str, str], connection: SsoConnection) -> Changes:
+    return changed(**{name: (before.get(name) or None, value or None) for name, value in _facts(connection).items()})
+
+
+def _store(connection: SsoConnection, changes: Changes, *, is_new: bool, is_same: bool, now: datetime) -> SsoConnection:
+    if not changes:
+        return connection
+    connection.changed_at = now
     connection.save()
     if not is_same:
         SsoIdentity.objects.filter(connection=connection).delete()
     record_event(
-        "sso.changed" if found else "sso.set_up",
-        organization_id=organization.pk,
+        "sso.set_up" if is_new else "sso.changed",
+        organization_id=connection.organization_id,
         target=("sso", connection.public_id),
         changes=changes,
         now=now,

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from accounts.gateways import oidc
+from accounts.gateways import Person, ProviderError, oidc
 from accounts.models import Domain, Membership, Notice, Organization, Role, SsoConnection, SsoIdentity, User
 from accounts.sealed import SSO_CLIENT_SECRET
 from accounts.selectors import connection_in
@@ -39,7 +39,7 @@ def begin_sign_in(*, connection: SsoConnection, redirect_uri: str, login_hint: s
     attempt = oidc.new_attempt()
     try:
         provider = oidc.discover(connection.issuer)
-    except oidc.ProviderError as error:
+    except ProviderError as error:
         raise UnableToSignIn(str(error)) from error
     return attempt, oidc.authorization_address(
         provider, _client(connection, redirect_uri), attempt, login_hint=login_hint
@@ -58,15 +58,21 @@ def finish_sign_in(
     try:
         provider = oidc.discover(connection.issuer)
         said = oidc.identify(provider, _client(connection, redirect_uri), attempt, code=code)
-    except oidc.ProviderError as error:
+    except ProviderError as error:
         raise UnableToSignIn(str(error)) from error
+    return admit_person(connection=connection, said=said, now=now)
+
+
+@transaction.atomic
+def admit_person(*, connection: SsoConnection, said: Person, now: datetime) -> Membership:
+    """Return the membership of whom the provider vouches for, made if need be. connection: as the proof was checked by.
+
+    Raises UnableToSignIn, and changes nothing, when the address is of no domain that the organization has verified, or
+    the account may not be entered.
+    """
     organization = lock_organization(connection.organization_id)
     current = connection_in(organization)
-    if current is None or (current.pk, current.issuer, current.client_id) != (
-        connection.pk,
-        connection.issuer,
-        connection.client_id,
-    ):
+    if current is None or _what_vouches(current) != _what_vouches(connection):
         raise UnableToSignIn("Single sign-on was changed meanwhile: try again.")
     _check_address(organization, said.email)
     known = SsoIdentity.objects.filter(connection=current, subject=said.subject).select_related("membership__user")
@@ -80,7 +86,13 @@ def finish_sign_in(
     return identity.membership
 
 
+def _what_vouches(connection: SsoConnection) -> tuple[object, ...]:
+    return (connection.pk, connection.protocol, connection.issuer, connection.client_id, connection.certificates)
+
+
 def _client(connection: SsoConnection, redirect_uri: str) -> oidc.Client:
+    if connection.client_secret is None:
+        raise UnableToSignIn("Single sign-on was changed meanwhile: try again.")
     secret = SSO_CLIENT_SECRET.unseal(connection.client_secret, row=connection.public_id)
     return oidc.Client(connection.client_id, secret, redirect_uri)
 
@@ -98,9 +110,7 @@ def _check_address(organization: Organization, email: str) -> None:
         )
 
 
-def _enter_first_time(
-    connection: SsoConnection, organization: Organization, said: oidc.Person, now: datetime
-) -> Membership:
+def _enter_first_time(connection: SsoConnection, organization: Organization, said: Person, now: datetime) -> Membership:
     user = _account_of(said.email)
     members = Membership.objects.owned_by(organization).of_user(user).select_related("user", "organization")
     membership = members.first()

@@ -628,7 +628,7 @@ def test_the_client_secret_is_stored_sealed_and_shown_nowhere(
     client: Client, provider: Provider, connection: SsoConnection, owner: Membership
 ):
     stored = SsoConnection.objects.get()
-    assert provider.client_secret.encode() not in bytes(stored.client_secret)
+    assert provider.client_secret.encode() not in bytes(stored.client_secret or b"")
     client.force_login(owner.user, backend="allauth.account.auth_backends.AuthenticationBackend")
 
     page = client.get(reverse("accounts:sso-settings", args=[owner.organization.slug])).content.decode()

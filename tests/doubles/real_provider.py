@@ -26,14 +26,15 @@ def running_real_provider(log: Path, *people: dict[str, Any]) -> Iterator[str]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
-        _wait(process, f"{issuer}/.well-known/openid-configuration", log)
+        wait_for(process, f"{issuer}/.well-known/openid-configuration", log)
         yield issuer
     finally:
         process.terminate()
         process.wait(START_SECONDS)
 
 
-def _wait(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+def wait_for(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    """Return once a provider answers at an address of its own."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()

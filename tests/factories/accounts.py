@@ -26,6 +26,7 @@ from accounts.models.invitation import LIFE, invitation_digest, new_invitation_t
 from accounts.sealed import AUDIT_SECRET, SSO_CLIENT_SECRET
 from accounts.services.api_keys import CUSTOMER_SCOPES, IssuedKey, issue_key
 from accounts.services.directory_tokens import LONGEST_LIFE, IssuedToken, issue_directory_token
+from tests.doubles.saml_provider import certificate_of, key_named
 
 THEN = datetime(2026, 11, 1, tzinfo=UTC)
 _numbers = count(1)
@@ -153,6 +154,18 @@ def make_sso_connection(organization: Organization, issuer: str = "https://login
     connection.client_secret = SSO_CLIENT_SECRET.seal("a client secret", row=connection.public_id)
     connection.save()
     return connection
+
+
+def make_saml_connection(organization: Organization) -> SsoConnection:
+    return SsoConnection.objects.create(
+        organization=organization,
+        protocol=SsoConnection.Protocol.SAML,
+        issuer="https://idp.example/metadata",
+        sign_in_url="https://idp.example/sign-in",
+        certificates=[certificate_of(key_named("idp"))],
+        created_at=THEN,
+        changed_at=THEN,
+    )
 
 
 def make_sso_identity(connection: SsoConnection, membership: Membership, subject: str = "u-1") -> SsoIdentity:
