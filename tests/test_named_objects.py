@@ -82,6 +82,7 @@ OF_STAFF = {"LegalHoldForm": "tests/accounts/test_legal_holds.py"}
 PLAIN: dict[Place, set[str]] = {
     "form": {
         *("action", "action_add", "action_primary", "action_remove", "action_send", "allowed_addresses"),
+        *("RelayState", "SAMLResponse", "certificates", "entity_id", "metadata", "sign_in_url"),
         *("allowed_models", "auto_stop", "auto_stop_at", "auto_stop_hours", "client_id", "client_secret", "code"),
         *(
             "credential",
