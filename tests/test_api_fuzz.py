@@ -58,7 +58,7 @@ OTHER_CHECKS = {
     "allow_header_conformance",
     "object_level_authorization",
 }
-SCOPES = [Scope.KEYS_WRITE, Scope.INSTANCES_READ, Scope.INSTANCES_WRITE, Scope.USAGE_READ, Scope.BILLING_READ]
+SCOPES = [scope for scope in Scope if scope is not Scope.INFERENCE]
 # What the two identities send; the server puts in a key that works, for they revoke and rotate their own.
 OURS, THEIRS = "Bearer ours", "Bearer theirs"
 

@@ -21,6 +21,8 @@ def test_a_leaver_s_own_key_stops_on_every_process_within_a_second(gateway: Serv
     owner = Membership.objects.get(organization=gateway.organization, role=Role.OWNER)
     directory = Directory(gateway.organization, make_directory_token(owner, now=now).secret)
     person = directory.user_id("ada")
+    # Viewers have no keys.
+    Membership.objects.filter(user__email="ada@acme.example").update(role=Role.DEVELOPER)
     member = Membership.objects.get(user__email="ada@acme.example")
     secret = issue_key(
         project=gateway.project,
