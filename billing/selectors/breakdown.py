@@ -53,17 +53,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """The largest groups, dearest first, and how many groups there are in all."""
+    """The largest groups, dearest first, and whether there are others."""
 
     groups: Sequence[Group]
-    count: int
+    has_more: bool
 
 
 # One statement, in SQL: this is the dearest read of the dearest page, and Django takes as long to write two as
 # PostgreSQL takes to answer one.
 _RANKED = """
     WITH ranked AS (
-        SELECT cause_id, sum(amount_nano)::bigint AS amount, count(*) OVER () AS groups
+        SELECT cause_id, billing_sum_nano(amount_nano) AS amount
         FROM billing_spendbycause
         WHERE organization_id = %(organization_id)s AND cause = %(cause)s
               AND (span_days = 7 AND day = ANY (%(weeks)s) OR span_days = 1 AND day = ANY (%(loose_days)s))
@@ -71,7 +71,7 @@ _RANKED = """
     ), placed AS (
         SELECT *, row_number() OVER (ORDER BY amount DESC, cause_id) AS place FROM ranked
     )
-    SELECT cause_id, amount, groups, days, amounts
+    SELECT cause_id, amount, days, amounts
     FROM placed, LATERAL (
         SELECT array_agg(day) AS days, array_agg(amount_nano) AS amounts
         FROM billing_spendbycause AS daily
@@ -95,18 +95,20 @@ def break_down(
         "weeks": weeks,
         "loose_days": loose_days,
         "days": list(period.days()),
-        "most": most,
+        # One more, to know whether there are others: counting them all would cost as much as adding them up.
+        "most": most + 1,
         "most_by_day": most_by_day,
     }
     with connection.cursor() as cursor:
         cursor.execute(_RANKED, values)
-        rows = cursor.fetchall()
+        found = cursor.fetchall()
+    rows = found[:most]
     names = _names(organization, grouping, [row[0] for row in rows])
     groups = [
         Group(names[cause_id], amount, dict(zip(days or (), amounts or (), strict=True)))
-        for cause_id, amount, _groups, days, amounts in rows
+        for cause_id, amount, days, amounts in rows
     ]
-    return Breakdown(groups, rows[0][2] if rows else 0)
+    return Breakdown(groups, len(found) > most)
 
 
 def amounts_by_day(
@@ -129,7 +131,7 @@ def _break_down_by_product(organization: Organization, period: Period) -> Breakd
     rows = list(days.annotate(amount=Sum("amount_nano")))
     named = name_skus({sku for _day, sku, _amount in rows})
     groups = _by_product((day, named[sku].product, sku, amount) for day, sku, amount in rows)
-    return Breakdown(groups, len(groups))
+    return Breakdown(groups, has_more=False)
 
 
 def _by_product(amounts: Iterable[tuple[datetime, str, str, int]]) -> list[Group]:

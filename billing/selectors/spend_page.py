@@ -144,7 +144,8 @@ def budget_meter(budget: Budget) -> BudgetMeter:
 
 def _bars(breakdown: Breakdown, totals: Sequence[DayTotal], period: Period) -> list[tuple[str, dict[str, int]]]:
     """Return each day with the amounts of its series; what the drawn groups leave of a day is one series more."""
-    drawn = breakdown.groups if breakdown.count <= MOST_SERIES + 1 else breakdown.groups[:MOST_SERIES]
+    groups = breakdown.groups
+    drawn = groups if len(groups) <= MOST_SERIES + 1 and not breakdown.has_more else groups[:MOST_SERIES]
     labels = _labels(drawn)
     by_day = {total.day: total.amount_nano for total in totals}
     bars = []
@@ -166,13 +167,13 @@ def _labels(groups: Sequence[Group]) -> list[str]:
 
 
 def _group_rows(breakdown: Breakdown, total_nano: int) -> list[GroupRow]:
-    groups = breakdown.groups[:MOST_GROUPS]
+    groups = breakdown.groups
     rows = [
         _group_row(name, group.amount_nano, total_nano) for name, group in zip(_labels(groups), groups, strict=True)
     ]
-    if more := breakdown.count - len(groups):
-        name = ngettext("%(count)s more", "%(count)s more", more) % {"count": f"{more:,}"}
-        rows.append(_group_row(name, total_nano - sum(group.amount_nano for group in groups), total_nano))
+    if breakdown.has_more:
+        rest_nano = total_nano - sum(group.amount_nano for group in groups)
+        rows.append(_group_row(_("Everything else"), rest_nano, total_nano))
     return rows
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import DataError, connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Role
@@ -103,7 +103,7 @@ def test_a_breakdown_names_the_dearest_and_adds_up_the_rest(client, project):
 
     view = client.get(address, {"range": "7d", "by": "resource"}).context["view"]
 
-    assert [group.name for group in view.groups] == [*(f"inst_{n:03}" for n in range(60, 10, -1)), "10 more"]
+    assert [group.name for group in view.groups] == [*(f"inst_{n:03}" for n in range(60, 10, -1)), "Everything else"]
     assert sum(Decimal(group.exact_amount[1:]) for group in view.groups) == Decimal(view.exact_total[1:])
     assert [series.name for series in view.chart.series] == [
         "Everything else",
@@ -111,6 +111,16 @@ def test_a_breakdown_names_the_dearest_and_adds_up_the_rest(client, project):
     ]
     [*_, today] = view.chart.rows
     assert today.total == view.total
+
+
+def test_a_sum_of_nano_dollars_is_exact_and_never_wraps():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_sum_nano(n) FROM unnest(ARRAY[9223372036854775806, 2, -1]) AS n WHERE n < 9")
+        assert cursor.fetchone()[0] == 1
+        cursor.execute("SELECT billing_sum_nano(n) FROM unnest(ARRAY[9223372036854775806, 1]) AS n")
+        assert cursor.fetchone()[0] == 2**63 - 1
+        with pytest.raises(DataError):
+            cursor.execute("SELECT billing_sum_nano(n) FROM unnest(ARRAY[9223372036854775806, 2]) AS n")
 
 
 def test_a_breakdown_tells_projects_of_one_name_apart(client, project):
