@@ -41,6 +41,7 @@ EQUIVALENT = {
     "accounts/selectors/audit.py:_names:1": "looks up what entries of the organization name",
     "accounts/selectors/audit.py:_origins:0": "looks up what entries of the organization name",
     "accounts/selectors/service_accounts.py:keys_left_by:1": "accounts of the organization's projects are its own",
+    "accounts/selectors/service_accounts.py:service_account_page:1": "keys of the organization's accounts are its own",
     "accounts/services/audit.py:_FIND_OR_ADD:0": "a foreign key refuses an entry with another organization's origin",
     "accounts/services/project_members.py:set_project_role:0": "the view looks the member up in the organization",
     "accounts/views/project_members.py:_page:0": "a foreign key keeps a project's members in its organization",

@@ -13,10 +13,13 @@ from tests.browser import assert_accessible, assert_no_sideways_scroll
 from tests.doubles.nameserver import Nameserver
 from tests.doubles.real_saml_provider import RealSamlProvider, running_real_saml_provider
 from tests.journeys.test_main_job import sign_up
-from tests.journeys.test_single_sign_on import COLLEAGUE, OWNER, verify_domain
+from tests.journeys.test_single_sign_on import verify_domain
 from tests.running import RunningPortal
 
 pytestmark = [pytest.mark.processes, pytest.mark.browser]
+
+# Journeys share a portal, so each has people of its own.
+OWNER, COLLEAGUE = "grace@quay-labs.example", "alan@quay-labs.example"
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_an_organization_signs_on_by_saml_across_sites(
 ):
     owner, colleague = wide, narrow
     slug = sign_up(owner, portal, OWNER)
-    verify_domain(owner, slug, nameserver)
+    verify_domain(owner, slug, nameserver, "quay-labs.example")
     owner.goto(f"/o/{slug}/single-sign-on/")
     owner.get_by_role("link", name="Use SAML 2.0 instead").click()
     us = owner.locator("#entity-id").inner_text()

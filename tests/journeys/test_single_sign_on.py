@@ -28,16 +28,16 @@ def issuer(portal: RunningPortal) -> Iterator[str]:
         yield running
 
 
-def verify_domain(page: Page, slug: str, nameserver: Nameserver) -> None:
+def verify_domain(page: Page, slug: str, nameserver: Nameserver, domain: str = "pier-labs.example") -> None:
     page.goto(f"/o/{slug}/domains/")
-    page.get_by_label("Domain").fill("Pier-Labs.example")
+    page.get_by_label("Domain").fill(domain.title())
     page.get_by_role("button", name="Add").click()
     name, value = page.locator("#record-name").inner_text(), page.locator("#record-value").inner_text()
     page.get_by_role("button", name="Check").click()
     expect(page.get_by_text("The record is not there")).to_be_visible()
     nameserver.records[name] = [value]
     page.get_by_role("button", name="Check").click()
-    expect(page.get_by_text("pier-labs.example is verified.")).to_be_visible()
+    expect(page.get_by_text(f"{domain} is verified.")).to_be_visible()
 
 
 def set_up(page: Page, slug: str, issuer: str) -> None:
