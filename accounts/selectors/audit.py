@@ -186,6 +186,8 @@ def _in_words(before: object, after: object) -> str:
 def _text(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
     return _("nothing") if value is None or value == "" else str(value)
 
 

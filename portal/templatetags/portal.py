@@ -41,14 +41,15 @@ def without_echo(field: BoundField) -> BoundField:
 
 @register.simple_tag
 def time(instant: datetime) -> SafeString:
-    """Print an instant in the reader's zone, with UTC in the tooltip and for machines."""
+    """Print an instant in the reader's zone, with its year unless that is now; UTC in the tooltip and for machines."""
     local = timezone.localtime(instant)
+    year = "" if local.year == timezone.localtime().year else f" {local.year},"
     utc = instant.astimezone(UTC)
     return format_html(
         '<time datetime="{}" title="{} UTC">{}</time>',
         utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
         utc.strftime("%Y-%m-%d %H:%M:%S"),
-        f"{local:%b} {local.day}, {local:%H:%M}",
+        f"{local:%b} {local.day},{year} {local:%H:%M}",
     )
 
 
