@@ -3,21 +3,55 @@
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
-from accounts.models import User
+from accounts.models import Domain, Organization, User
+from portal.lib.domain_names import domain_of
 from portal.lib.errors import DomainError
+
+LONGEST_ADDRESS = 254
+
+
+class AddressRefused(DomainError):
+    code = "address_refused"
 
 
 class AccountUnusable(DomainError):
     code = "account_unusable"
 
 
+def check_address(organization: Organization, email: str) -> None:
+    """Raise AddressRefused unless the organization may say whose an address is: it is of a domain that it verified.
+
+    Letters beyond ASCII are refused: some that are others to the DNS are the same to a database (i, without its dot).
+    """
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise AddressRefused("It is an e-mail address that is none.") from error
+    if not email.isascii() or len(email) > LONGEST_ADDRESS:
+        raise AddressRefused(
+            f"E-mail addresses here have at most {LONGEST_ADDRESS} letters, all of ASCII; write the domain encoded."
+        )
+    domain = domain_of(email)
+    if not Domain.objects.owned_by(organization).verified().filter(name=domain).exists():
+        raise AddressRefused(f"{domain} is no verified domain of this organization: verify it under Domains first.")
+
+
+def is_same_address(one: str, other: str) -> bool:
+    """Whether two addresses are one but for capitals. PostgreSQL's answer alone is not enough: see `check_address`."""
+    return one.lower() == other.lower()
+
+
 def owner_of_address(email: str) -> User | None:
     """Return who has proved that an address is theirs, or None."""
-    address = EmailAddress.objects.filter(email__iexact=email, verified=True).select_related("user").first()
-    owner: User | None = address.user if address else None
-    return owner
+    for address in EmailAddress.objects.filter(email__iexact=email, verified=True).select_related("user"):
+        if is_same_address(address.email, email):
+            owner: User = address.user
+            return owner
+    return None
 
 
 def account_of_address(email: str, *, full_name: str = "") -> User:
@@ -30,7 +64,8 @@ def account_of_address(email: str, *, full_name: str = "") -> User:
     owner = owner_of_address(email)
     if owner is not None:
         return _usable(owner)
-    user = User.objects.select_for_update().filter(email__iexact=email).first()
+    found = User.objects.select_for_update(no_key=True).filter(email__iexact=email)
+    user = next((one for one in found if is_same_address(one.email, email)), None)
     if user is None:
         return _new(email, full_name)
     if EmailAddress.objects.filter(user=_usable(user), verified=True).exists():

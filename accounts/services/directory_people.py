@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Exact
 
-from accounts.models import DirectoryPerson, Domain, Membership, Organization, Role
+from accounts.models import DirectoryPerson, Membership, Organization, Role
 from accounts.models.directory import DEFAULT_ROLE, LONGEST_NAME
 from accounts.selectors import roles_given
-from accounts.services.account_of_address import account_of_address, owner_of_address
+from accounts.services.account_of_address import AddressRefused, account_of_address, check_address, owner_of_address
 from accounts.services.api_keys import revoke_keys_beyond_rights
 from accounts.services.audit import record_event
 from accounts.services.domain_join import UnableToJoin, admit
@@ -29,7 +27,6 @@ from accounts.services.members import (
     end_membership_by_directory,
     lock_organization,
 )
-from portal.lib.domain_names import domain_of
 from portal.lib.errors import DomainError
 
 
@@ -179,12 +176,9 @@ def readable(value: str, field: str) -> str:
 
 def _check_address(organization: Organization, email: str) -> None:
     try:
-        validate_email(email)
-    except ValidationError as error:
-        raise UnusableValue("Somebody in a directory has an e-mail address, in emails or as userName.") from error
-    domain = domain_of(email)
-    if not Domain.objects.owned_by(organization).verified().filter(name=domain).exists():
-        raise UnusableValue(f"{domain} is no verified domain of this organization: verify it under Domains first.")
+        check_address(organization, email)
+    except AddressRefused as error:
+        raise UnusableValue(f"{error} Somebody in a directory has an address, in emails or as userName.") from error
 
 
 def _check_unique(person: DirectoryPerson) -> None:

@@ -6,20 +6,17 @@ account it is, and only in a domain that the organization has verified. Rules: d
 
 from datetime import datetime
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 
 from accounts.gateways import Person, ProviderError, oidc
-from accounts.models import Domain, Membership, Notice, Organization, Role, SsoConnection, SsoIdentity, User
+from accounts.models import Membership, Notice, Organization, Role, SsoConnection, SsoIdentity, User
 from accounts.sealed import SSO_CLIENT_SECRET
 from accounts.selectors import connection_in
-from accounts.services.account_of_address import AccountUnusable, account_of_address
+from accounts.services.account_of_address import AccountUnusable, AddressRefused, account_of_address, check_address
 from accounts.services.audit import person, record_event
 from accounts.services.domain_join import UnableToJoin, admit
 from accounts.services.members import lock_organization
 from accounts.services.notices import notify_owners
-from portal.lib.domain_names import domain_of
 from portal.lib.errors import DomainError
 
 
@@ -101,13 +98,9 @@ def _check_address(organization: Organization, email: str) -> None:
     if not email:
         raise UnableToSignIn("Your identity provider gives no e-mail address that it has verified.")
     try:
-        validate_email(email)
-    except ValidationError as error:
-        raise UnableToSignIn("Your identity provider gives an e-mail address that is none.") from error
-    if not Domain.objects.owned_by(organization).verified().filter(name=domain_of(email)).exists():
-        raise UnableToSignIn(
-            f"Your identity provider gives an address of {domain_of(email)}, which is no verified domain here."
-        )
+        check_address(organization, email)
+    except AddressRefused as error:
+        raise UnableToSignIn(f"Your identity provider gives an address that it may not speak for. {error}") from error
 
 
 def _enter_first_time(connection: SsoConnection, organization: Organization, said: Person, now: datetime) -> Membership:
