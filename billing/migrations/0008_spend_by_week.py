@@ -15,6 +15,8 @@ WEEKS = migrations.RunSQL(
     INSERT INTO billing_spendbycause (organization_id, cause, span_days, day, cause_id, amount_nano)
     SELECT organization_id, cause, 7, date_trunc('week', day, 'UTC'), cause_id, sum(amount_nano)
     FROM billing_spendbycause GROUP BY 1, 2, 4, 5;
+    -- What waits for the end of the transaction would keep the table from being altered.
+    SET CONSTRAINTS ALL IMMEDIATE;
     ALTER TABLE billing_spendbycause FORCE ROW LEVEL SECURITY;
     """,
     """

@@ -1,0 +1,44 @@
+"""Migrations that move rows, run on rows: back to before, and forward again as the role that migrates."""
+
+from datetime import UTC, datetime, timedelta
+
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+
+from tests.factories.accounts import make_organization
+from tests.own_database import SUPERUSER, OwnDatabase
+
+MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
+
+
+def migrate(*targets: str) -> None:
+    owner = connections["owner"]
+    executor = MigrationExecutor(owner)
+    executor.migrate([("billing", target) for target in targets])
+
+
+def test_weeks_are_made_of_the_days_that_are_there(own_database: OwnDatabase):
+    with own_database.in_use(SUPERUSER):
+        organization = make_organization()
+        migrate("0007_forget_usage")
+        with own_database.connect(SUPERUSER) as connection:
+            for day in range(-1, 8):
+                connection.execute(
+                    "INSERT INTO billing_spendbycause (organization_id, cause, day, cause_id, amount_nano)"
+                    " VALUES (%s, 'project', %s, '1', %s)",
+                    (organization.pk, MONDAY + timedelta(day), 10**day if day >= 0 else 5),
+                )
+
+        migrate("0008_spend_by_week", "0009_sum_of_nano_dollars")
+
+        with own_database.connect(SUPERUSER) as connection:
+            rows = connection.execute(
+                "SELECT span_days, day, amount_nano FROM billing_spendbycause WHERE span_days = 7 ORDER BY day"
+            ).fetchall()
+            [(days, forced)] = connection.execute(
+                "SELECT (SELECT count(*) FROM billing_spendbycause WHERE span_days = 1), relforcerowsecurity"
+                " FROM pg_class WHERE relname = 'billing_spendbycause'"
+            ).fetchall()
+    week = timedelta(7)
+    assert rows == [(7, MONDAY - week, 5), (7, MONDAY, 1_111_111), (7, MONDAY + week, 10_000_000)]
+    assert (days, forced) == (9, True)
