@@ -24,6 +24,8 @@ from django.conf import settings
 LONGEST_URL = 500
 LONGEST_SECONDS = 5
 LONGEST_ANSWER = 1024 * 1024
+# Beside it come the headers, and the marks around each piece.
+LONGEST_OVERHEAD = 128 * 1024
 HTTPS_PORT, HTTP_PORT = 443, 80
 FIRST_FREE_PORT = 1024
 LAST_PORT = 65_535
@@ -166,7 +168,7 @@ def fetch(
         with connection.getresponse() as response:
             content = response.read(LONGEST_ANSWER + 1)
             if len(content) > LONGEST_ANSWER:
-                raise Unreachable("the answer is larger than 1 MiB")
+                raise Unreachable(_TOO_LARGE)
             found = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, found, content)
     except TimeoutError as error:
@@ -177,7 +179,8 @@ def fetch(
         raise Unreachable("no secure connection came about") from error
     except ConnectionRefusedError as error:
         raise Unreachable("the connection was refused") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # ValueError: http.client takes numbers below nothing for the size of a piece.
         raise Unreachable("the connection ended without an answer") from error
     finally:
         connection.end()
@@ -270,13 +273,22 @@ class _Limited:
 class _Incoming(io.RawIOBase):
     def __init__(self, plain: socket.socket, deadline: float) -> None:
         self._plain, self._deadline = plain, deadline
+        self._received = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Buffer) -> int:
+        # Counted here: whoever reads from this may be told by the other side to read without end.
+        if self._received > LONGEST_ANSWER + LONGEST_OVERHEAD:
+            raise Unreachable(_TOO_LARGE)
         self._plain.settimeout(_left(self._deadline))
-        return self._plain.recv_into(memoryview(buffer))
+        count = self._plain.recv_into(memoryview(buffer))
+        self._received += count
+        return count
+
+
+_TOO_LARGE = "the answer is larger than 1 MiB"
 
 
 def _left(deadline: float) -> float:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -53,6 +53,19 @@ def drip(released: threading.Event) -> Reply:
             handler.wfile.write(b"x")
             handler.wfile.flush()
         handler.close_connection = True
+
+    return reply
+
+
+def in_pieces(size: str, content: bytes) -> Reply:
+    """Say that a piece of this size follows, such as -1, and send the content until nobody reads it."""
+
+    def reply(handler: "_Handler") -> None:
+        handler.close_connection = True
+        head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\n".encode()
+        # A reader that has had enough hangs up.
+        with suppress(OSError):
+            handler.wfile.write(head + content)
 
     return reply
 

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from portal.lib import outbound
 from portal.lib.outbound import Unreachable, UnsafeAddress, fetch, is_public, read_url, system_resolver
-from tests.doubles.receiver import Receiver, drip, hang, hang_up, receiving, status
+from tests.doubles.receiver import Receiver, drip, hang, hang_up, in_pieces, receiving, status
 
 
 @pytest.fixture
@@ -279,6 +279,15 @@ def test_what_is_no_answer_is_said_in_words(canary: Receiver):
         fetch(read_url(canary.url))
     canary.replies.append(status(200, b"x" * outbound.LONGEST_ANSWER))
     assert len(fetch(read_url(canary.url)).body) == outbound.LONGEST_ANSWER
+
+
+@pytest.mark.parametrize(("size", "words"), [("-1", "larger than 1 MiB"), ("-5", "without an answer")])
+def test_pieces_of_less_than_nothing_are_neither_read_without_end_nor_a_failure(
+    size: str, words: str, canary: Receiver
+):
+    canary.replies.append(in_pieces(size, b"x" * 16 * outbound.LONGEST_ANSWER))
+    with pytest.raises(Unreachable, match=words):
+        fetch(read_url(canary.url))
 
 
 def test_nobody_there_and_no_such_name_are_said_in_words():
