@@ -190,6 +190,8 @@ class Gateway:
                 await self._answer_models(path.removeprefix("/v1/models").strip("/"), caller, asking, send)
             else:
                 body = await read_body(scope, receive)
+                # A body may take its time, and the key may have ended meanwhile.
+                caller = await knock()
                 idempotent = idempotent_request(caller, header(scope, b"idempotency-key"), body)
                 call = self._call(parse_request(endpoint, body), caller, asking, idempotent)
                 await self._serve_model(call, asking, receive, send, knock)

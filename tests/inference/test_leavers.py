@@ -1,4 +1,4 @@
-"""Who is deactivated in their directory is out everywhere: their own keys stop on every process within a second."""
+"""Who is deactivated in their directory is out everywhere: their own keys stop on every process."""
 
 from datetime import UTC, datetime
 
@@ -9,13 +9,13 @@ from accounts.services.api_keys import issue_key
 from tests.accounts.directories import Directory
 from tests.factories.accounts import make_directory_token, make_domain
 from tests.inference.conftest import ServedGateway
-from tests.inference.test_doors import gateway_processes, refused_after
+from tests.inference.test_doors import gateway_processes, refuse_everywhere
 from tests.own_database import OwnDatabase
 
 
 @pytest.mark.processes
 @pytest.mark.asvs("8.3.2")
-def test_a_leaver_s_own_key_stops_on_every_process_within_a_second(gateway: ServedGateway, own_database: OwnDatabase):
+def test_a_leaver_s_own_key_stops_on_every_process(gateway: ServedGateway, own_database: OwnDatabase):
     now = datetime.now(UTC)
     make_domain(gateway.organization, "acme.example")
     owner = Membership.objects.get(organization=gateway.organization, role=Role.OWNER)
@@ -38,4 +38,4 @@ def test_a_leaver_s_own_key_stops_on_every_process_within_a_second(gateway: Serv
         assert (answer.status, answer.body["active"]) == (200, False)
 
     with gateway_processes(own_database) as urls:
-        assert refused_after(urls, secret, deactivate) < 1
+        refuse_everywhere(urls, secret, deactivate)
