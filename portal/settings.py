@@ -252,6 +252,8 @@ MAILERS = {
             "username": env.text("EMAIL_USER", ""),
             "password": env.secret("EMAIL_PASSWORD", ""),
             "use_tls": env.flag("EMAIL_TLS", False),
+            # What is mailed is locked meanwhile.
+            "timeout": 10,
         },
     }
 }

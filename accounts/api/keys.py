@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from accounts.access import KeyAPIView, idempotent
+from accounts.access import KeyAPIView, idempotent, is_former_secret
 from accounts.api.projects import project_of
 from accounts.api.scopes import GivenScopes
 from accounts.models import ApiKey, Overlap, Scope, ServiceAccount
@@ -160,6 +160,9 @@ class KeyRotation(KeyAPIView):
         if set(key.scopes) - set(CUSTOMER_SCOPES) and key.pk != self.request.api_key.pk:
             # Or a stolen one would live on in another's new secret, or see what it may not.
             raise PermissionDenied("A key may rotate itself; one that may do what no key may give, a person rotates.")
+        if key.pk == self.request.api_key.pk and is_former_secret(self.request):
+            # It ends in a while, and who holds it would not.
+            raise PermissionDenied("This secret was replaced already: rotate the key with its present one.")
         given = Rotation(data=request.data)
         given.is_valid(raise_exception=True)
         now = timezone.now()

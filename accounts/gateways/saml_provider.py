@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -114,14 +115,17 @@ def certificate_lines(pems: Sequence[str]) -> list[CertificateLine]:
 def _read(body: str) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(base64.b64decode("".join(body.split()), validate=True))
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise ProviderError(
             "The certificate cannot be read. Paste all of it, from BEGIN CERTIFICATE to END CERTIFICATE."
         ) from error
 
 
 def _check_key(certificate: x509.Certificate) -> None:
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ProviderError("The certificate's key is of a kind that is not known here.") from error
     is_strong = (isinstance(key, rsa.RSAPublicKey) and key.key_size >= SMALLEST_RSA_BITS) or (
         isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= SMALLEST_CURVE_BITS
     )

@@ -99,8 +99,11 @@ def change_endpoint_address(*, endpoint: AuditEndpoint, url: str, now: datetime)
         raise UnableToAddEndpoint("The log is sent there already.")
     hosts = host_of(endpoint.url), host_of(url)
     endpoint.url = url
-    endpoint.next_try_at = None
-    endpoint.save(update_fields=["url", "next_try_at"])
+    # What is on its way to the former address counts for nothing here, and neither does what went wrong there.
+    endpoint.claim = endpoint.claimed_until = None
+    endpoint.failure_count, endpoint.failing_since, endpoint.next_try_at = 0, None, None
+    fields = ["claim", "claimed_until", "failure_count", "failing_since", "next_try_at"]
+    endpoint.save(update_fields=["url", *fields])
     _record("audit_endpoint.changed", endpoint, now, {"host": hosts})
     return endpoint
 

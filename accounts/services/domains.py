@@ -149,10 +149,19 @@ def set_join_role(*, domain: Domain, role: Role | None, by: Membership, now: dat
 
 @transaction.atomic
 def remove_domain(*, domain: Domain, by: Membership, now: datetime) -> None:
-    """Take a domain out of the list: from then on it opens nothing. Raises UnableToChangeDomain if it is gone."""
+    """Take a domain out of the list: from then on it opens nothing.
+
+    Raises UnableToChangeDomain if it is gone, and for the last verified one while single sign-on is required, whose
+    provider could speak for nobody then.
+    """
     organization = lock_organization(by.organization_id)
     allowed(by, Permission.MANAGE_ORGANIZATION, UnableToChangeDomain)
     domain = _current(domain, UnableToChangeDomain)
+    others = Domain.objects.owned_by(organization).verified().exclude(pk=domain.pk)
+    if domain.is_verified and organization.sso_required_at is not None and not others.exists():
+        raise UnableToChangeDomain(
+            "Stop requiring single sign-on first: nobody could come in by it without this domain."
+        )
     public_id, name = domain.public_id, domain.name
     domain.delete()
     record_event(

@@ -6,16 +6,14 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import transaction
-from django.template.loader import render_to_string
-from django.urls import reverse
 
 from accounts.models import ApiKey, KeyLeak, Membership, OperatorKey, RetiredSecret, Role
 from accounts.models.api_key import LONGEST_SOURCE, LONGEST_URL
 from accounts.selectors import organization_id_of_directory_token, organization_id_of_key
 from accounts.services.audit import record_event
 from accounts.services.directory_tokens import revoke_directory_token, token_of
+from accounts.services.mails import mail_each, page_address
 from portal.lib.jobs import enqueue
 from portal.lib.key_format import KeyKind, digest_of, kind_of
 from portal.lib.tenancy import set_organization
@@ -143,12 +141,8 @@ def _tell(leak_id: int, now: datetime) -> int:
     leak = leaks.filter(pk=leak_id, told_at=None).first()
     if leak is None:
         return 0
-    address = reverse("accounts:key-detail", args=[leak.organization.slug, leak.api_key.public_id])
-    context = {"leak": leak, "brand": settings.PORTAL_BRAND, "address": f"{settings.PORTAL_URL}{address}"}
-    subject = " ".join(render_to_string("emails/key_leaked.subject.txt", context).split())
-    body = render_to_string("emails/key_leaked.txt", context)
-    for email in _leaders_of(leak):
-        EmailMessage(subject, body, to=[email]).send()
+    address = page_address("accounts:key-detail", leak.organization.slug, leak.api_key.public_id)
+    mail_each("key_leaked", _leaders_of(leak), leak=leak, address=address)
     leak.told_at = now
     leak.save(update_fields=["told_at"])
     return 1

@@ -1,7 +1,11 @@
 """Mails of the portal to the people who answer for an organization."""
 
+from collections.abc import Iterable
+from http import HTTPStatus
+from smtplib import SMTPRecipientsRefused
 from urllib.parse import urljoin
 
+import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
@@ -9,14 +13,38 @@ from django.urls import reverse
 
 from accounts.models import Membership, Organization, Role
 
+log = structlog.get_logger(__name__)
+# SMTP and HTTP agree that from here on it is for good.
+FOR_GOOD = HTTPStatus.INTERNAL_SERVER_ERROR
+
 
 def mail_owners(name: str, *, organization: Organization, **context: object) -> int:
     """Send emails/<name> to every owner who may sign in; return to how many. context: what the template needs more."""
+    return mail_each(name, owner_addresses(organization), organization=organization, **context)
+
+
+def owner_addresses(organization: Organization) -> list[str]:
     owners = Membership.objects.owned_by(organization).filter(role=Role.OWNER, user__is_active=True)
-    addresses = list(owners.order_by("pk").values_list("user__email", flat=True))
+    return list(owners.order_by("pk").values_list("user__email", flat=True))
+
+
+def mail_each(name: str, addresses: Iterable[str], **context: object) -> int:
+    """Send emails/<name> to each address; return to how many.
+
+    An address that a mail server refuses for good is left out: whoever tries again would mail the others again, for
+    ever. Whatever else is wrong is raised.
+    """
+    mailed = 0
     for email in addresses:
-        mail_person(name, email=email, organization=organization, **context)
-    return len(addresses)
+        try:
+            mail_person(name, email=email, **context)
+        except SMTPRecipientsRefused as error:
+            if any(code < FOR_GOOD for code, _words in error.recipients.values()):
+                raise
+            log.warning("accounts.address_refused", mail=name, codes=[code for code, _ in error.recipients.values()])
+        else:
+            mailed += 1
+    return mailed
 
 
 def mail_person(name: str, *, email: str, **context: object) -> None:

@@ -1,17 +1,12 @@
 """Mail owners about what they should know of: noted in the transaction in which it happens, mailed after it."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import urljoin
 
 import structlog
-from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import transaction
-from django.template.loader import render_to_string
-from django.urls import reverse
 
-from accounts.models import Domain, Membership, Notice, Role
+from accounts.models import Domain, Membership, Notice
+from accounts.services.mails import mail_each, owner_addresses, page_address
 from portal.lib.jobs import enqueue
 
 log = structlog.get_logger(__name__)
@@ -47,19 +42,15 @@ def _mail(notice_id: int, now: datetime) -> int:
     notice = notices.filter(pk=notice_id, mailed_at=None).first()
     if notice is None:
         return 0
-    page = reverse(PAGES[Notice.Kind(notice.kind)], args=[notice.organization.slug])
-    context = {
-        "notice": notice,
-        "organization": notice.organization.name,
-        "address": urljoin(settings.PORTAL_URL, page),
-        "brand": settings.PORTAL_BRAND,
-        "member": _member(notice),
-        "domain": Domain.objects.owned_by(notice.organization).filter(public_id=notice.subject_id).first(),
-    }
-    subject = " ".join(render_to_string(f"emails/notice_{notice.kind}.subject.txt", context).split())
-    body = render_to_string(f"emails/notice_{notice.kind}.txt", context).strip()
-    for email in _owners_of(notice):
-        EmailMessage(subject, body, to=[email]).send()
+    mail_each(
+        f"notice_{notice.kind}",
+        owner_addresses(notice.organization),
+        notice=notice,
+        organization=notice.organization.name,
+        address=page_address(PAGES[Notice.Kind(notice.kind)], notice.organization.slug),
+        member=_member(notice),
+        domain=Domain.objects.owned_by(notice.organization).filter(public_id=notice.subject_id).first(),
+    )
     notice.mailed_at = now
     notice.save(update_fields=["mailed_at"])
     return 1
@@ -79,8 +70,3 @@ PAGES = {
 def _member(notice: Notice) -> Membership | None:
     members = Membership.objects.owned_by(notice.organization).select_related("user")
     return members.filter(public_id=notice.subject_id).first()
-
-
-def _owners_of(notice: Notice) -> Sequence[str]:
-    owners = Membership.objects.owned_by(notice.organization).filter(role=Role.OWNER, user__is_active=True)
-    return list(owners.order_by("pk").values_list("user__email", flat=True))

@@ -20,7 +20,7 @@ from accounts.services.audit import Changes, changed, record_event
 from accounts.services.members import ONLY_BREAK_GLASS, allowed, lock_organization
 from accounts.services.notices import notify_owners
 from portal.lib.errors import DomainError
-from portal.lib.outbound import UnsafeAddress, read_url
+from portal.lib.outbound import LONGEST_URL, UnsafeAddress, read_url
 
 
 class UnableToSetUpSso(DomainError):
@@ -58,9 +58,9 @@ def set_up_sso(
     is_same = known == (SsoConnection.Protocol.OIDC, issuer, client_id)
     if not client_secret and not is_same:
         raise UnableToSetUpSso("Enter the client secret too.")
-    connection = found or SsoConnection(organization=organization, created_at=now)
-    before = _facts(connection) if found else {}
-    had_secret = connection.client_secret is not None
+    connection = found if found and is_same else _another(organization, found, now)
+    before = _facts(found) if found else {}
+    had_secret = found is not None and found.client_secret is not None
     connection.protocol, connection.issuer, connection.client_id = SsoConnection.Protocol.OIDC, issuer, client_id
     connection.sign_in_url, connection.certificates = "", []
     connection.default_role = default_role.value
@@ -68,7 +68,7 @@ def set_up_sso(
     if client_secret:
         connection.client_secret = SSO_CLIENT_SECRET.seal(client_secret, row=connection.public_id)
         changes = {**changes, "client_secret": ("sealed" if had_secret else None, "changed")}
-    return _store(connection, changes, is_new=found is None, is_same=is_same, now=now)
+    return _store(connection, changes, found, now)
 
 
 @transaction.atomic
@@ -83,8 +83,10 @@ def set_up_saml(
     """
     entity_id, sign_in_url = entity_id.strip(), sign_in_url.strip()
     _check_role(default_role)
-    if not entity_id or not entity_id.isprintable():
-        raise UnableToSetUpSso("Enter the entity id, as your identity provider writes it.")
+    if not entity_id or not entity_id.isprintable() or len(entity_id) > LONGEST_URL:
+        raise UnableToSetUpSso(
+            f"Enter the entity id, as your identity provider writes it, of at most {LONGEST_URL} characters."
+        )
     try:
         read_url(sign_in_url)
         pems = [to_pem(each) for each in read_certificates(certificates, most=MOST_CERTIFICATES, now=now)]
@@ -96,13 +98,13 @@ def set_up_saml(
     allowed(by, Permission.MANAGE_SIGN_ON, UnableToSetUpSso)
     found = connection_in(organization)
     is_same = found is not None and (found.protocol, found.issuer) == (SsoConnection.Protocol.SAML, entity_id)
-    connection = found or SsoConnection(organization=organization, created_at=now)
-    before = _facts(connection) if found else {}
+    connection = found if found and is_same else _another(organization, found, now)
+    before = _facts(found) if found else {}
     connection.protocol, connection.issuer = SsoConnection.Protocol.SAML, entity_id
     connection.sign_in_url, connection.certificates = sign_in_url, pems
     connection.client_id, connection.client_secret = "", None
     connection.default_role = default_role.value
-    return _store(connection, _changes(before, connection), is_new=found is None, is_same=is_same, now=now)
+    return _store(connection, _changes(before, connection), found, now)
 
 
 def _check_role(role: Role) -> None:
@@ -126,15 +128,26 @@ def _changes(before: Mapping[str, str], connection: SsoConnection) -> Changes:
     return changed(**{name: (before.get(name) or None, value or None) for name, value in _facts(connection).items()})
 
 
-def _store(connection: SsoConnection, changes: Changes, *, is_new: bool, is_same: bool, now: datetime) -> SsoConnection:
+def _another(organization: Organization, found: SsoConnection | None, now: datetime) -> SsoConnection:
+    """Return a connection to a provider that is not the present one's.
+
+    A new row, so that whom the former provider let in is not let in by this one: their proofs name the former.
+    """
+    if found is not None and organization.sso_required_at is not None:
+        raise UnableToSetUpSso("Stop requiring single sign-on first: another provider has let nobody in yet.")
+    return SsoConnection(organization=organization, created_at=now)
+
+
+def _store(connection: SsoConnection, changes: Changes, found: SsoConnection | None, now: datetime) -> SsoConnection:
+    """Store the connection in the place of `found`, which may be the same."""
     if not changes:
         return connection
+    if found is not None and found.public_id != connection.public_id:
+        found.delete()
     connection.changed_at = now
     connection.save()
-    if not is_same:
-        SsoIdentity.objects.filter(connection=connection).delete()
     record_event(
-        "sso.set_up" if is_new else "sso.changed",
+        "sso.set_up" if found is None else "sso.changed",
         organization_id=connection.organization_id,
         target=("sso", connection.public_id),
         changes=changes,

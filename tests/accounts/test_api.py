@@ -197,6 +197,17 @@ def test_rotates_at_once_when_nothing_else_is_said(client: Client, management: I
     assert ask(client, "GET", "/api/v1/projects", rotated["secret"])[0] == 200
 
 
+def test_a_former_secret_makes_no_new_one_of_its_own_key(client: Client, management: IssuedKey):
+    path = f"/api/v1/keys/{management.api_key.public_id}/rotate"
+    status, rotated = ask(client, "POST", path, management.secret, {"overlap_seconds": 86_400})
+    assert status == 201
+
+    status, problem = ask(client, "POST", path, management.secret)
+
+    assert (status, "replaced already" in problem["detail"]) == (403, True)
+    assert ask(client, "GET", "/api/v1/keys", rotated["secret"])[0] == 200
+
+
 @pytest.mark.parametrize("overlap", [1, -1, "a day", 86_401, None, [3600]])
 def test_refuses_another_overlap(client: Client, management: IssuedKey, overlap: Any):
     made = make_key_of(client, management)

@@ -451,6 +451,45 @@ def test_another_address_goes_on_with_the_same_secret(
         assert is_from_headroom(new.received[0].headers, new.received[0].body, SIGNING_SECRET)
 
 
+@pytest.mark.parametrize("answer", [200, 410])
+def test_what_is_on_its_way_to_the_former_address_counts_for_nothing(
+    organization: Organization,
+    endpoint: AuditEndpoint,
+    receiver: Receiver,
+    answer: int,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    write(organization)
+    receiver.replies.append(status(answer))
+    with receiving() as new:
+
+        def change_meanwhile(name: str) -> None:
+            if name == "audit_delivery_after_send":
+                monkeypatch.setattr(audit_delivery, "crashpoint", lambda _name: None)
+                change_endpoint_address(endpoint=endpoint, url=new.url, now=NOW)
+
+        monkeypatch.setattr(audit_delivery, "crashpoint", change_meanwhile)
+        deliver(endpoint)
+        assert sequences(receiver.received) == [1]
+        assert deliver(endpoint)
+
+        assert sequences(new.received)[:1] == [1]
+    assert endpoint.paused_at is None
+
+
+def test_another_address_is_not_blamed_for_the_former(
+    organization: Organization, endpoint: AuditEndpoint, receiver: Receiver
+):
+    write(organization)
+    AuditEndpoint.objects.update(failure_count=MOST_FAILURES - 1, failing_since=NOW)
+    with receiving() as new:
+        new.replies.append(status(500))
+        change_endpoint_address(endpoint=endpoint, url=new.url, now=NOW)
+        deliver(endpoint)
+
+    assert (endpoint.failure_count, endpoint.paused_at) == (1, None)
+
+
 # --- Hints, sweeps and workers that die ----------------------------------------------------------
 
 

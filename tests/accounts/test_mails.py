@@ -1,5 +1,6 @@
 """What owners and people are mailed when an organization or an account ends."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from accounts.services.closing import (
 )
 from accounts.services.erasure import erase_person
 from portal.lib.tenancy import as_platform
+from tests.doubles.refusing_mail import REFUSED
 from tests.factories.accounts import make_membership, make_organization, make_user
 
 pytestmark = pytest.mark.django_db
@@ -112,3 +114,29 @@ def test_who_is_erased_gets_a_last_mail(django_capture_on_commit_callbacks: Any)
     [message] = mail.outbox
     assert (message.to, message.subject) == (["ada@example.com"], "Your account on Headroom is erased")
     assert "no longer have it" in str(message.body)
+
+
+@pytest.fixture
+def refused(settings: Any) -> Iterator[dict[str, int]]:
+    settings.MAILERS = {"default": {"BACKEND": "tests.doubles.refusing_mail.EmailBackend"}}
+    yield REFUSED
+    REFUSED.clear()
+
+
+def test_an_address_that_is_refused_for_good_keeps_nobody_uninformed_and_nobody_mailed_twice(
+    organization: Organization, refused: dict[str, int]
+):
+    refused["olga@lighthouse.example"] = 550
+    request_deletion(organization=organization, now=NOW)
+
+    assert announce() == [("otto@lighthouse.example", "Lighthouse Labs is being deleted")]
+    assert announce() == []
+
+
+def test_an_address_that_is_refused_for_now_is_tried_again(organization: Organization, refused: dict[str, int]):
+    refused["olga@lighthouse.example"] = 450
+    request_deletion(organization=organization, now=NOW)
+    assert announce() == []
+
+    refused.clear()
+    assert announce() == to_both("Lighthouse Labs is being deleted")

@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import AuditEvent, Domain, Membership, Organization, Role, SsoConnection, SsoIdentity, User
+from accounts.services.domains import UnableToChangeDomain, remove_domain
 from accounts.services.erasure import UnableToErase, erase_person
 from accounts.services.members import (
     UnableToChangeRole,
@@ -33,12 +34,14 @@ from accounts.services.sso_connections import (
     name_break_glass,
     remove_sso,
     require_sso,
+    set_up_saml,
     stop_requiring_sso,
 )
 from inference.gateway.console import _caller_of_session
 from inference.gateway.errors import ApiError
 from portal.lib.errors import DomainError
 from portal.lib.tenancy import as_platform
+from tests.doubles.saml_provider import SamlProvider
 from tests.factories.accounts import (
     make_domain,
     make_membership,
@@ -419,3 +422,53 @@ def test_who_is_no_owner_any_more_changes_nothing(connection: SsoConnection, own
     ):
         with pytest.raises(DomainError, match="role has changed"):
             change()
+
+
+# --- Another provider, and the last domain ------------------------------------------------------
+
+
+def connect_by_saml(by: Membership, entity_id: str) -> SsoConnection:
+    provider = SamlProvider(entity_id=entity_id)
+    return set_up_saml(
+        entity_id=provider.entity_id,
+        sign_in_url="https://saml.example/login",
+        certificates=provider.certificate,
+        default_role=Role.VIEWER,
+        by=by,
+        now=datetime.now(UTC),
+    )
+
+
+def test_another_provider_is_not_set_up_while_sign_on_is_required(required: SsoConnection, owner: Membership):
+    with pytest.raises(UnableToSetUpSso, match="Stop requiring"):
+        connect_by_saml(owner, "https://another.example")
+
+    assert SsoConnection.objects.get().public_id == required.public_id
+    assert SsoIdentity.objects.filter(connection=required).exists()
+
+
+def test_whom_the_former_provider_let_in_is_not_let_in_by_another(
+    organization: Organization, required: SsoConnection, owner: Membership, dev: Membership
+):
+    client = signed_in(dev.user, through=required)
+    assert not is_barred(enter(client, organization))
+    stop_requiring_sso(by=owner, now=NOW)
+
+    another = connect_by_saml(owner, "https://another.example")
+
+    assert not SsoIdentity.objects.exists()
+    make_sso_identity(another, owner)
+    require_sso(by=owner, now=NOW)
+    assert is_barred(enter(client, organization))
+
+
+def test_the_last_verified_domain_stays_while_sign_on_is_required(
+    organization: Organization, required: SsoConnection, owner: Membership
+):
+    domain = Domain.objects.owned_by(organization).get()
+    with pytest.raises(UnableToChangeDomain, match="Stop requiring"):
+        remove_domain(domain=domain, by=owner, now=NOW)
+
+    make_domain(organization, "acme-labs.example")
+    remove_domain(domain=domain, by=owner, now=NOW)
+    assert [domain.name for domain in Domain.objects.owned_by(organization)] == ["acme-labs.example"]
