@@ -22,3 +22,14 @@ def test_what_an_extra_needs_is_locked_for_a_portal_without_development_tools(pa
     }
     assert names
     assert names <= locked()
+
+
+def pins_of(lock: str) -> set[str]:
+    return set(re.findall(r"(?m)^[a-z0-9][^ \\\n]*==[^ \\;]+", LOCK.with_name(lock).read_text()))
+
+
+def test_what_is_tested_is_what_is_installed():
+    installed = pins_of("requirements.lock")
+
+    assert len(installed) > 50
+    assert installed <= pins_of("requirements-dev.lock")

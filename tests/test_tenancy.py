@@ -37,7 +37,6 @@ def of_audience(*audiences: Audience) -> list[Route]:
 
 
 each_page = pytest.mark.parametrize("route", PAGES, ids=name_of)
-each_keyed = pytest.mark.parametrize("route", KEYED, ids=name_of)
 each_program = pytest.mark.parametrize("route", KEYED + PROVISIONED, ids=name_of)
 
 

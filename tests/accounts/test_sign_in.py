@@ -174,7 +174,6 @@ def test_a_password_needs_twelve_characters(client: Client):
     assert not user.has_usable_password()
 
 
-@pytest.mark.asvs("11.7.1")
 def test_second_factors_are_stored_encrypted():
     secret = "JBSWY3DPEHPK3PXP"
 

@@ -38,7 +38,6 @@ def form(organization: Organization, **changes: Any) -> dict[str, Any]:
     return {"name": "ci", "project": project, "scopes": ["inference"], "expires_in": "30", **changes}
 
 
-@pytest.mark.asvs("14.2.6")
 def test_a_secret_is_on_one_answer_and_nowhere_after(client: Client, organization: Organization):
     enter(client, organization)
     answer = client.post(reverse("accounts:key-create", args=[organization.slug]), form(organization))
