@@ -71,8 +71,8 @@ def count_by_key() -> dict[tuple[str, str, str], int]:
     """
     counts: dict[tuple[str, str, str], int] = {}
     for one in SEALED:
-        for key in _keys_of(one):
-            counts[one.table, one.column, key] = counts.get((one.table, one.column, key), 0) + 1
+        for key, count in _keys_of(one):
+            counts[one.table, one.column, key] = counts.get((one.table, one.column, key), 0) + count
     return counts
 
 
@@ -98,8 +98,9 @@ _DOCUMENTS = """
     ORDER BY id LIMIT %s FOR NO KEY UPDATE
 """
 _WRITE = "UPDATE {table} SET {column} = %s WHERE {key} = %s"
-_HEADERS = "SELECT substring({column} FOR %s) FROM {table} WHERE {column} IS NOT NULL"
-_ALL_TEXTS = "SELECT {column} FROM {table}"
+# What says the key, and how often: sessions are many, and large.
+_HEADERS = "SELECT substring({column} FOR %s), count(*) FROM {table} WHERE {column} IS NOT NULL GROUP BY 1"
+_TEXT_HEADERS = "SELECT left({column}, %s), count(*) FROM {table} GROUP BY 1"
 _ALL_DOCUMENTS = "SELECT {column}::text FROM {table} WHERE jsonb_exists_any({column}, %s)"
 
 
@@ -165,20 +166,22 @@ def _failed(one: Registered, pk: Key, error: SealingError) -> _Outcome:
     return _Outcome(pk, is_failed=True)
 
 
-def _keys_of(one: Registered) -> Iterator[str]:
-    """Yield the id of the key of each secret in a column."""
+def _keys_of(one: Registered) -> Iterator[tuple[str, int]]:
+    """Yield the ids of the keys of a column's secrets, with how many are under each; one may come several times."""
     with connection.cursor() as cursor:
         match one:
             case SealedColumn():
                 cursor.execute(_HEADERS.format(column=one.column, table=one.table), [HEADER_BYTES])
-                yield from (key_id_of(bytes(header)) for (header,) in cursor.fetchall())
+                yield from ((key_id_of(bytes(header)), count) for header, count in cursor.fetchall())
             case SealedText():
-                cursor.execute(_ALL_TEXTS.format(column=one.column, table=one.table))
-                yield from (_key_of_text(text) for (text,) in cursor.fetchall())
+                cursor.execute(
+                    _TEXT_HEADERS.format(column=one.column, table=one.table), [len(text_of(newest_header()))]
+                )
+                yield from ((_key_of_text(text), count) for text, count in cursor.fetchall())
             case SealedJson():
                 cursor.execute(_ALL_DOCUMENTS.format(column=one.column, table=one.table), [list(one.names)])
                 for (text,) in cursor.fetchall():
-                    yield from map(_key_of_text, _texts(one, json.loads(text)))
+                    yield from ((_key_of_text(each), 1) for each in _texts(one, json.loads(text)))
 
 
 def _texts(one: SealedJson, document: dict[str, str | list[str]]) -> Iterator[str]:

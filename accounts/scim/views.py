@@ -163,7 +163,8 @@ class GroupList(DirectoryAPIView):
     def post(self, request: Request) -> HttpResponse:
         group = ScimGroup.model_validate(body_in(request), scim_ctx=Context.RESOURCE_CREATION_REQUEST)
         added = add_group(organization=self.request.organization, given=group_given(group), now=timezone.now())
-        return _shown(self, group_of(added), Context.RESOURCE_CREATION_RESPONSE, status=HTTPStatus.CREATED)
+        with_members = _groups(self).get(public_id=added.public_id)
+        return _shown(self, group_of(with_members), Context.RESOURCE_CREATION_RESPONSE, status=HTTPStatus.CREATED)
 
 
 class GroupDetail(DirectoryAPIView):
@@ -171,14 +172,14 @@ class GroupDetail(DirectoryAPIView):
         return self._answer(public_id, Context.RESOURCE_QUERY_RESPONSE)
 
     def put(self, request: Request, public_id: str) -> HttpResponse:
-        get_object_or_404(_groups(self), public_id=public_id)
+        get_object_or_404(DirectoryGroup.objects.owned_by(self.request.organization), public_id=public_id)
         given = group_given(ScimGroup.model_validate(body_in(request), scim_ctx=Context.RESOURCE_REPLACEMENT_REQUEST))
         organization = self.request.organization
         change_group(organization=organization, public_id=public_id, change=lambda _group: given, now=timezone.now())
         return self._answer(public_id, Context.RESOURCE_REPLACEMENT_RESPONSE)
 
     def patch(self, request: Request, public_id: str) -> HttpResponse:
-        get_object_or_404(_groups(self), public_id=public_id)
+        get_object_or_404(DirectoryGroup.objects.owned_by(self.request.organization), public_id=public_id)
         patch = _patch_in(request, ScimGroup)
 
         def change(row: DirectoryGroup) -> GroupGiven:

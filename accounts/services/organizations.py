@@ -50,7 +50,7 @@ def create_organization(*, owner: User, name: str, kind: Organization.Kind, now:
         raise UnableToCreateOrganization("Give the organization a name.")
     set_user(owner.pk)
     # Lock the person, so that two requests at once cannot pass the limit together.
-    User.objects.select_for_update().get(pk=owner.pk)
+    User.objects.select_for_update(no_key=True).get(pk=owner.pk)
     if Membership.objects.of_user(owner).in_open().filter(role=Role.OWNER).count() >= MAXIMUM_ORGANIZATIONS:
         raise UnableToCreateOrganization(
             f"You already own {MAXIMUM_ORGANIZATIONS} organizations; leave or delete one first."
