@@ -150,26 +150,18 @@ def _names(organization: Organization, grouping: Grouping, causes: Iterable[str]
     if grouping is Grouping.RESOURCE:
         return names
     wanted = [int(cause_id) for cause_id in names if cause_id != NOBODY]
-    named: models.QuerySet[Project] | models.QuerySet[ApiKey] | models.QuerySet[User]
     match grouping:
         case Grouping.PROJECT:
-            named = Project.objects.owned_by(organization).filter(pk__in=wanted).only("public_id", "name")
+            projects = Project.objects.owned_by(organization).filter(pk__in=wanted)
+            names |= {str(pk): Named(*named) for pk, *named in projects.values_list("pk", "public_id", "name")}
             nobody = ""
         case Grouping.KEY:
             keys = ApiKey.objects.owned_by(organization).select_related("service_account").filter(pk__in=wanted)
             named = keys.only("public_id", "name", "prefix", "last_four", "service_account__name")
+            names |= {str(key.pk): Named(key.public_id, f"{key.full_name} ({key.label})") for key in named}
             nobody = _("Without a key")
         case _member:
-            named = User.objects.filter(pk__in=wanted).only("public_id", "full_name", "email")
+            members = User.objects.filter(pk__in=wanted).only("public_id", "full_name", "email")
+            names |= {str(user.pk): Named(user.public_id, user.get_full_name()) for user in members}
             nobody = _("By a program")
-    names |= {str(one.pk): Named(one.public_id, _name_of(one)) for one in named}
     return names | {NOBODY: Named("", nobody)}
-
-
-def _name_of(named: Project | ApiKey | User) -> str:
-    match named:
-        case Project():
-            return named.name
-        case User():
-            return named.get_full_name()
-    return f"{named.full_name} ({named.label})"

@@ -124,6 +124,10 @@ def stacked_bars(label: str, rows: Sequence[tuple[str, Mapping[str, int]]]) -> S
     top_nano = _top([sum(max(0, amount) for amount in amounts.values()) for _day, amounts in rows])
     ticks = tuple(Mark(_text(_y_at(top_nano * i // 4, top_nano)), _dollars(top_nano * i // 4)) for i in range(5))
     left = max(LEFT, GAP + CHARACTER * max(len(tick.text) for tick in ticks))
+    twin = tuple(
+        Row(day, tuple(display_usd(amounts.get(name, 0)) for name in names), display_usd(sum(amounts.values())))
+        for day, amounts in rows
+    )
     edges = [10 * left + 10 * (WIDTH - left - RIGHT) * i // max(1, len(rows)) for i in range(len(rows) + 1)]
     return StackedBars(
         label=label,
@@ -131,15 +135,12 @@ def stacked_bars(label: str, rows: Sequence[tuple[str, Mapping[str, int]]]) -> S
             Series(name, hues[name], display_usd(sum(amounts.get(name, 0) for _day, amounts in rows))) for name in names
         ),
         bars=tuple(
-            _bar(day, [(hues[name], amounts.get(name, 0)) for name in names], reach, top_nano)
-            for (day, amounts), reach in zip(rows, pairwise(edges), strict=True)
+            _bar(f"{row.label}: {row.total}", [(hues[name], amounts.get(name, 0)) for name in names], reach, top_nano)
+            for row, (_day, amounts), reach in zip(twin, rows, pairwise(edges), strict=True)
         ),
         ticks=ticks,
         days=_day_marks([day for day, _amounts in rows], edges),
-        rows=tuple(
-            Row(day, tuple(display_usd(amounts.get(name, 0)) for name in names), display_usd(sum(amounts.values())))
-            for day, amounts in rows
-        ),
+        rows=twin,
         total=display_usd(sum(sum(amounts.values()) for _day, amounts in rows)),
         left=str(left),
     )
@@ -174,7 +175,7 @@ def _y_at(amount_nano: int, top_nano: int) -> int:
     return 10 * (HEIGHT - BOTTOM) - (tall * amount_nano + top_nano // 2) // top_nano
 
 
-def _bar(day: str, amounts: Sequence[tuple[int, int]], reach: tuple[int, int], top_nano: int) -> Bar:
+def _bar(title: str, amounts: Sequence[tuple[int, int]], reach: tuple[int, int], top_nano: int) -> Bar:
     column = reach[1] - reach[0]
     wide = min(column * (100 - GAP_PERCENT) // 100, 10 * WIDEST_BAR)
     x, width = _text(reach[0] + (column - wide) // 2), _text(wide)
@@ -187,8 +188,7 @@ def _bar(day: str, amounts: Sequence[tuple[int, int]], reach: tuple[int, int], t
         high = _y_at(below, top_nano)
         segments.append(Segment(hue, x, _text(high), width, _text(low - high)))
         low = high
-    total = display_usd(sum(amount for _hue, amount in amounts))
-    return Bar(f"{day}: {total}", _text(reach[0]), _text(column), tuple(segments))
+    return Bar(title, _text(reach[0]), _text(column), tuple(segments))
 
 
 def _day_marks(days: Sequence[str], edges: Sequence[int]) -> tuple[Mark, ...]:
