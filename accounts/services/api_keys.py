@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from portal.lib.addresses import UnreadableRange, canonical_ranges
 from portal.lib.errors import DomainError
 from portal.lib.key_format import KeyKind, digest_of, new_secret
 from portal.lib.model_names import UnreadableName, canonical_names
+from portal.lib.tenancy import set_organization
 
 DEFAULT_LIFE = timedelta(days=90)
 MAXIMUM_KEYS = 200
@@ -286,9 +288,20 @@ class KeyUse:
 
 
 def touch_key(*, api_key: ApiKey, use: KeyUse, now: datetime) -> None:
-    """Remember that a key was used, and where from, at most once a minute and without waiting for anybody."""
+    """Remember that a key was used, and where from, at most once a minute, after the transaction that it opened.
+
+    Not in it: the key's row would stay locked until its end, and who waits there for the organization would cross
+    with who changes the key.
+    """
     if api_key.last_used_at is None or now - api_key.last_used_at >= TOUCH_AFTER:
-        touch_keys(uses={api_key.pk: use}, now=now)
+        touch = partial(_touch_in, api_key.organization_id, {api_key.pk: use}, now)
+        transaction.on_commit(touch, robust=True)
+
+
+@transaction.atomic
+def _touch_in(organization_id: int, uses: Mapping[int, KeyUse], now: datetime) -> None:
+    set_organization(organization_id)
+    touch_keys(uses=uses, now=now)
 
 
 _TOUCH = """

@@ -1,13 +1,12 @@
-"""Issue, use and revoke the secrets by which a directory provisions people.
-
-No lock of these takes the organization's after a token's: a request of a directory notes its token's use first.
-"""
+"""Issue, use and revoke the secrets by which a directory provisions people."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import DirectoryToken, Membership
 from accounts.selectors import organization_id_of_directory_token
@@ -102,9 +101,14 @@ def token_of(secret: str, now: datetime) -> DirectoryToken | None:
     return token if token is not None and token.is_usable(now) else None
 
 
-@transaction.atomic
 def touch_directory_token(*, token: DirectoryToken, now: datetime) -> None:
-    """Remember that a token was used, at most once a minute and without waiting for anybody."""
+    """Remember that a token was used, at most once a minute, after the transaction that it opened (see `touch_key`)."""
     if token.last_used_at is None or now - token.last_used_at >= TOUCH_AFTER:
-        free = DirectoryToken.objects.filter(pk=token.pk).select_for_update(skip_locked=True)
-        DirectoryToken.objects.filter(pk__in=list(free.values_list("pk", flat=True))).update(last_used_at=now)
+        transaction.on_commit(partial(_touch, token, now), robust=True)
+
+
+@transaction.atomic
+def _touch(token: DirectoryToken, now: datetime) -> None:
+    set_organization(token.organization_id)
+    due = Q(last_used_at=None) | Q(last_used_at__lte=now - TOUCH_AFTER)
+    DirectoryToken.objects.filter(due, pk=token.pk).update(last_used_at=now)

@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from accounts.access import AddressNotAllowed, InvalidApiKey, authenticate_key
@@ -14,6 +15,7 @@ from portal.lib.context import Origin
 from portal.lib.key_format import kind_of
 from tests.factories.accounts import make_key, make_project
 from tests.mutants import MUTANTS, mutants
+from tests.own_database import SUPERUSER, OwnDatabase
 
 NOW = datetime.now(UTC)
 
@@ -80,19 +82,33 @@ def test_a_key_that_has_ended_says_nothing_of_addresses():
 
 
 @pytest.mark.django_db
-def test_a_use_is_noted_with_its_place_and_a_refused_one_is_not():
+def test_a_use_is_noted_with_its_place_and_a_refused_one_is_not(django_capture_on_commit_callbacks: Any):
     limits = KeyLimits(allowed_addresses=["203.0.113.0/24"])
     issued = issue_key(
         project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW, limits=limits
     )
     key = issued.api_key
 
-    with pytest.raises(AddressNotAllowed):
+    with django_capture_on_commit_callbacks(execute=True), pytest.raises(AddressNotAllowed):
         authenticate_key(issued.secret, here("192.0.2.1", "scanner/1"))
     key.refresh_from_db()
     assert (key.last_used_at, key.last_used_address, key.last_used_agent) == (None, "", "")
 
-    authenticate_key(issued.secret, here("203.0.113.7", "curl/8"))
+    with django_capture_on_commit_callbacks(execute=True):
+        authenticate_key(issued.secret, here("203.0.113.7", "curl/8"))
     key.refresh_from_db()
     assert key.last_used_at is not None
     assert (key.last_used_address, key.last_used_agent) == ("203.0.113.7", "curl/8")
+
+
+def test_a_request_by_a_key_leaves_its_row_to_who_changes_it(own_database: OwnDatabase):
+    with own_database.in_use(SUPERUSER):
+        issued = make_key(make_project(), now=datetime.now(UTC))
+    with own_database.in_use(), own_database.connect(SUPERUSER) as other:
+        with transaction.atomic():
+            authenticate_key(issued.secret, here("192.0.2.1", "curl/8"))
+            # Fails at once if it would have to wait for the request's end.
+            other.execute("SELECT FROM accounts_apikey WHERE id = %s FOR UPDATE NOWAIT", [issued.api_key.pk])
+            other.rollback()
+        row = other.execute("SELECT last_used_agent FROM accounts_apikey WHERE id = %s", [issued.api_key.pk])
+        assert row.fetchone() == ("curl/8",)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -72,12 +73,13 @@ def test_refuses_a_live_key_that_manages_keys():
 
 
 @pytest.mark.django_db
-def test_remembers_the_last_use_to_the_minute():
+def test_remembers_the_last_use_to_the_minute(django_capture_on_commit_callbacks: Any):
     key = issue_key(project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW).api_key
 
     for seconds, expected in [(0, 0), (59, 0), (60, 60), (100, 60)]:
         use = KeyUse(f"203.0.113.{seconds}", f"program/{seconds} \0" + "x" * 300)
-        touch_key(api_key=key, use=use, now=NOW + timedelta(seconds=seconds))
+        with django_capture_on_commit_callbacks(execute=True):
+            touch_key(api_key=key, use=use, now=NOW + timedelta(seconds=seconds))
         key.refresh_from_db()
         assert key.last_used_at == NOW + timedelta(seconds=expected)
         assert key.last_used_address == f"203.0.113.{expected}"
@@ -90,7 +92,7 @@ def test_remembers_the_last_use_of_many_keys_to_the_minute():
         issue_key(project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW).api_key
         for _ in range(3)
     ]
-    touch_key(api_key=keys[0], use=KeyUse("192.0.2.1", "a"), now=NOW - timedelta(seconds=59))
+    touch_keys(uses={keys[0].pk: KeyUse("192.0.2.1", "a")}, now=NOW - timedelta(seconds=59))
 
     touch_keys(uses={key.pk: KeyUse("2001:db8::1", f"b{key.pk}") for key in keys[:2]}, now=NOW)
 

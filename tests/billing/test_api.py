@@ -77,14 +77,15 @@ def documented_fields():
     return [field for row in rows for field in re.findall(r"`(\w+)`", row)]
 
 
-def test_a_key_says_all_that_it_is_limited_by(client, project):
+def test_a_key_says_all_that_it_is_limited_by(client, project, django_capture_on_commit_callbacks):
     account = make_service_account(project, "nightly")
     issued = make_key(project, scopes=(Scope.INFERENCE,), service_account=account, now=NOW)
     limits = KeyLimits(allowed_models=["demo-chat"], allowed_addresses=["127.0.0.0/8"])
     change_key(api_key=issued.api_key, name="narrow", limits=limits, now=NOW)
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
 
-    status, former = get(client, issued, "/api/v1/key")
+    with django_capture_on_commit_callbacks(execute=True):
+        status, former = get(client, issued, "/api/v1/key")
     _, present = get(client, rotated, "/api/v1/key")
 
     assert status == 200
