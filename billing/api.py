@@ -138,11 +138,16 @@ class SpendReport(KeyAPIView):
 
 @dataclass(frozen=True, slots=True)
 class CapView:
-    """A spend cap; `remaining` is limit less settled less reserved. id: null until the first reservation."""
+    """A spend cap; `remaining` is limit less settled less reserved. id: null until the first reservation.
+
+    scope_id: the project or API key. period: day, week, month or lifetime. stops: whether it refuses or only warns.
+    """
 
     id: str | None
     scope: str
     scope_id: str | None
+    period: str
+    stops: bool
     currency: str
     limit: str
     settled: str
@@ -159,7 +164,7 @@ class CapList(KeyAPIView):
 
     @described(CursorList[CapView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
-        caps = SpendCap.objects.owned_by(self.request.organization)
+        caps = SpendCap.objects.owned_by(self.request.organization).current().select_related("project", "api_key")
         page = cut(caps, request.query_params)
         if not page.objects and not caps.exists():
             return JsonResponse(CursorList([_unopened_cap(self.request.organization)], False, None))
@@ -295,7 +300,9 @@ def _cap(cap: SpendCap) -> CapView:
     return CapView(
         id=cap.public_id,
         scope=cap.scope,
-        scope_id=cap.scope_id or None,
+        scope_id=_scope_id(cap),
+        period=cap.period,
+        stops=cap.stops,
         currency=CURRENCY,
         limit=decimal_string(cap.limit_nano),
         settled=decimal_string(cap.settled_nano),
@@ -306,12 +313,19 @@ def _cap(cap: SpendCap) -> CapView:
     )
 
 
+def _scope_id(cap: SpendCap) -> str | None:
+    narrowed = cap.project or cap.api_key
+    return narrowed.public_id if narrowed else None
+
+
 def _unopened_cap(organization: Organization) -> CapView:
     budget = selectors.budget_of(organization)
     return CapView(
         id=None,
         scope=SpendCap.Scope.ORGANIZATION,
         scope_id=None,
+        period=SpendCap.Period.LIFETIME,
+        stops=True,
         currency=CURRENCY,
         limit=decimal_string(budget.limit_nano),
         settled=decimal_string(budget.settled_nano),

@@ -234,6 +234,11 @@ def change_key(*, api_key: ApiKey, name: str, limits: KeyLimits, now: datetime) 
     return api_key
 
 
+def note_key_change(*, api_key_id: int, now: datetime) -> None:
+    """Make every process look at a key again within a second, for what other apps keep of it."""
+    ApiKey.objects.filter(pk=api_key_id).update(changed_at=now)
+
+
 def revoke_personal_keys(*, organization: Organization, user: User, now: datetime) -> int:
     """End the keys that a member made for themselves; return how many. The project's other keys stay."""
     keys = ApiKey.objects.owned_by(organization).filter(created_by=user, is_personal=True, revoked_at=None)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Organization, Project
+from accounts.models import ApiKey, Organization, Project
 from portal.lib.public_ids import new_cap_id, new_hold_id
 
 
@@ -18,33 +20,68 @@ class SpendCapQuerySet(models.QuerySet["SpendCap"]):
 
     def of_organization(self, organization_id: int) -> SpendCapQuerySet:
         """The one cap that every organization has: its room is its credit."""
-        return self.filter(organization_id=organization_id, scope=SpendCap.Scope.ORGANIZATION)
+        return self.filter(
+            organization_id=organization_id,
+            scope=SpendCap.Scope.ORGANIZATION,
+            period=SpendCap.Period.LIFETIME,
+        )
+
+    def limits(self) -> SpendCapQuerySet:
+        """Those that people set, without the credit."""
+        return self.exclude(scope=SpendCap.Scope.ORGANIZATION, period=SpendCap.Period.LIFETIME)
+
+    def over(self, *, organization_id: int, project_ids: Collection[int], key_ids: Collection[int]) -> SpendCapQuerySet:
+        """The caps that limit work of any of these projects and API keys; all those of the organization are."""
+        return self.filter(
+            Q(scope=SpendCap.Scope.ORGANIZATION) | Q(project_id__in=project_ids) | Q(api_key_id__in=key_ids),
+            organization_id=organization_id,
+        )
+
+    def current(self) -> SpendCapQuerySet:
+        """The last row of each: that of the running period, or of one that has ended and nobody has followed up."""
+        return self.filter(is_current=True)
 
     def in_order(self) -> SpendCapQuerySet:
         return self.order_by("scope", "pk")
 
 
 class SpendCap(models.Model):
-    """A limit that spend never passes: what is settled plus what is reserved stays within it."""
+    """A limit that spend never passes in a period: what is settled plus what is reserved stays within it.
+
+    One row for each period; the row of the next one is made when it is first needed. The organization's own lifetime
+    cap is its credit; all others are set by people.
+    """
 
     class Scope(models.TextChoices):
         ORGANIZATION = "organization", _("Organization")
         PROJECT = "project", _("Project")
         KEY = "key", _("API key")
-        GRANT = "grant", _("Credit grant")
-        INSTANCE = "instance", _("Instance")
+
+    class Period(models.TextChoices):
+        DAY = "day", _("Each day")
+        WEEK = "week", _("Each week")
+        MONTH = "month", _("Each month")
+        LIFETIME = "lifetime", _("Once, for all time")
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="spend_caps")
     public_id = models.CharField(max_length=32, unique=True, default=new_cap_id, editable=False)
     scope = models.CharField(max_length=12, choices=Scope)
-    # Public id of the project, key, grant or instance; empty for the organization's own.
-    scope_id = models.CharField(max_length=32, blank=True, default="")
+    project = models.ForeignKey(Project, null=True, on_delete=models.PROTECT, related_name="spend_caps")
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="spend_caps")
+    period = models.CharField(max_length=8, choices=Period, default=Period.LIFETIME, db_default="lifetime")
     # Half-open; both empty for a cap over all time.
     period_start = models.DateTimeField(null=True, blank=True)
     period_end = models.DateTimeField(null=True, blank=True)
+    is_current = models.BooleanField(default=True, db_default=True)
+    # Whether it refuses; one that does not only warns.
+    stops = models.BooleanField(default=True, db_default=True)
     limit_nano = models.BigIntegerField()
-    settled_nano = models.BigIntegerField(default=0)  # what usage has cost
+    settled_nano = models.BigIntegerField(default=0)  # what usage has cost, what it found at its start included
     reserved_nano = models.BigIntegerField(default=0)  # the sum of the reservations held
+    # What the period had cost already when the cap was made in the middle of it.
+    found_nano = models.BigIntegerField(default=0, db_default=0)
+    # The highest of the warnings that were sent in this period, in percent of the limit.
+    warned_percent = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField()
 
     objects = SpendCapQuerySet.as_manager()
@@ -53,23 +90,28 @@ class SpendCap(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="spend_cap_organization_id"),
             models.UniqueConstraint(
-                fields=["organization", "scope", "scope_id", "period_start"],
+                fields=["organization", "scope", "project", "api_key", "period"],
+                condition=Q(is_current=True),
                 nulls_distinct=False,
-                name="spend_cap_once_per_scope_and_period",
+                name="spend_cap_one_current",
             ),
             # The second net under the conditional update in billing.services.reservations.
             models.CheckConstraint(
-                condition=Q(settled_nano__lte=F("limit_nano") - F("reserved_nano")), name="spend_cap_holds"
+                condition=Q(stops=False) | Q(settled_nano__lte=F("limit_nano") - F("reserved_nano")),
+                name="spend_cap_holds",
             ),
             models.CheckConstraint(
                 condition=Q(settled_nano__gte=0, reserved_nano__gte=0), name="spend_cap_not_negative"
             ),
             models.CheckConstraint(
-                condition=Q(period_start=None, period_end=None) | Q(period_end__gt=F("period_start")),
-                name="spend_cap_period_not_empty",
+                condition=Q(period="lifetime", period_start=None, period_end=None)
+                | ~Q(period="lifetime") & Q(period_end__gt=F("period_start")),
+                name="spend_cap_has_its_period",
             ),
             models.CheckConstraint(
-                condition=Q(scope="organization", scope_id="") | ~Q(scope="organization") & ~Q(scope_id=""),
+                condition=Q(scope="organization", project=None, api_key=None)
+                | Q(scope="project", project__isnull=False, api_key=None)
+                | Q(scope="key", project=None, api_key__isnull=False),
                 name="spend_cap_names_its_scope",
             ),
         ]
@@ -80,6 +122,14 @@ class SpendCap(models.Model):
     @property
     def remaining_nano(self) -> int:
         return self.limit_nano - self.settled_nano - self.reserved_nano
+
+    def has_ended(self, now: datetime) -> bool:
+        return self.period_end is not None and self.period_end <= now
+
+    def covers(self, instant: datetime) -> bool:
+        if self.period_start is None or self.period_end is None:
+            return True
+        return self.period_start <= instant < self.period_end
 
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
@@ -107,8 +157,12 @@ class Reservation(models.Model):
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="reservations")
     public_id = models.CharField(max_length=32, unique=True, default=new_hold_id, editable=False)
+    # The organization's credit, and ids of the other caps that hold it: of periods, of its project and of its key.
     cap = models.ForeignKey(SpendCap, on_delete=models.PROTECT, related_name="reservations")
+    limit_ids = ArrayField(models.BigIntegerField(), default=list, db_default=[])
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="reservations")
+    # Whose cap it counts against; empty where its project's keys share it.
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="+")
     purpose = models.CharField(max_length=16, choices=Purpose)
     holder = models.CharField(max_length=120)  # inst_…, or the gateway process and project
     amount_nano = models.BigIntegerField()  # what is still held: settlements and the end take from it

@@ -2,6 +2,7 @@
 
 from billing.selectors.breakdown import Grouping, amounts_by_day
 from billing.selectors.budget import Budget, budget_of, organization_ids_without_cap, starter_credit_nano
+from billing.selectors.caps import has_cap, left_under_caps
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
 from billing.selectors.keys import KeySpend, spend_of_key
 from billing.selectors.spend import (
@@ -27,6 +28,8 @@ __all__ = [
     "cursor_of",
     "event_batches",
     "event_page",
+    "has_cap",
+    "left_under_caps",
     "organization_ids_without_cap",
     "position_in",
     "sku_lines",

@@ -23,7 +23,7 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
     the account. Two at once open it once: the second waits for the first one's row.
     """
     mine = SpendCap.objects.of_organization(organization_id)
-    cap = mine.select_for_update().first()
+    cap = mine.select_for_update(no_key=True).first()
     if cap is not None:
         return cap
 
@@ -32,11 +32,12 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
     cap = SpendCap(
         organization_id=organization_id,
         scope=SpendCap.Scope.ORGANIZATION,
+        period=SpendCap.Period.LIFETIME,
         limit_nano=amount_nano,
         created_at=now,
     )
     SpendCap.objects.bulk_create([cap], ignore_conflicts=True)
-    opened = mine.select_for_update().get()
+    opened = mine.select_for_update(no_key=True).get()
     if opened.public_id == cap.public_id and amount_nano > 0:
         CreditGrant.objects.create(
             organization_id=organization_id,

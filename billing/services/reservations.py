@@ -1,45 +1,76 @@
 """Hold budget before work, so that a spend cap is a cap. Rules and proofs: docs/algorithms/caps.md.
 
-Locks are taken in one order everywhere: the cap, then its reservations, then buckets of usage.
+Locks are taken in one order everywhere: the organization's credit, its other caps, reservations, buckets of usage.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import ClassVar
 
 from django.db import connection, transaction
-from django.db.models import F
 from django.utils.translation import gettext as _
 
 from billing.models import Reservation, SpendCap
 from billing.services.credits import lock_cap
+from billing.services.limits import Payer, add_reserved, limits_over
 from portal.lib.errors import DomainError
 from portal.lib.money import display_usd
 from portal.lib.public_ids import new_hold_id
 
 
 class BudgetExceeded(DomainError):
-    """The cap has no room for the amount asked."""
+    """A cap has no room for the amount asked; it is the one with the least room.
+
+    room_nano: the most that could have been held instead.
+    """
 
     status: ClassVar[HTTPStatus] = HTTPStatus.PAYMENT_REQUIRED
     code: ClassVar[str] = "budget_exceeded"
 
-    def __init__(self, cap: SpendCap, amount_nano: int) -> None:
+    def __init__(self, cap: SpendCap, amount_nano: int, room_nano: int) -> None:
         self.scope = cap.scope
+        self.period = cap.period
         self.limit_nano = cap.limit_nano
         self.remaining_nano = cap.remaining_nano
+        self.room_nano = room_nano
         self.resets_at = cap.period_end
-        super().__init__(
-            _(
-                "The budget of %(limit)s has %(remaining)s left, and this needs up to %(needed)s."
-                " Add credit, or wait for running work to end."
-            )
-            % {
-                "limit": display_usd(cap.limit_nano),
-                "remaining": display_usd(cap.remaining_nano),
-                "needed": display_usd(amount_nano),
-            }
-        )
+        words = {
+            "cap": cap_words(cap),
+            "limit": display_usd(cap.limit_nano),
+            "remaining": display_usd(max(cap.remaining_nano, 0)),
+            "needed": display_usd(amount_nano),
+        }
+        refusal = _("%(cap)s of %(limit)s has %(remaining)s left, and this needs up to %(needed)s.") % words
+        super().__init__(f"{refusal} {_way_out(cap)}")
+
+
+def cap_words(cap: SpendCap) -> str:
+    """Return how sentences call a cap: The budget, or This project's monthly cap."""
+    if cap.scope == SpendCap.Scope.ORGANIZATION and cap.period == SpendCap.Period.LIFETIME:
+        return _("The budget")
+    names = {
+        (SpendCap.Scope.ORGANIZATION, SpendCap.Period.DAY): _("The organization's daily cap"),
+        (SpendCap.Scope.ORGANIZATION, SpendCap.Period.WEEK): _("The organization's weekly cap"),
+        (SpendCap.Scope.ORGANIZATION, SpendCap.Period.MONTH): _("The organization's monthly cap"),
+        (SpendCap.Scope.PROJECT, SpendCap.Period.DAY): _("This project's daily cap"),
+        (SpendCap.Scope.PROJECT, SpendCap.Period.WEEK): _("This project's weekly cap"),
+        (SpendCap.Scope.PROJECT, SpendCap.Period.MONTH): _("This project's monthly cap"),
+        (SpendCap.Scope.PROJECT, SpendCap.Period.LIFETIME): _("This project's cap"),
+        (SpendCap.Scope.KEY, SpendCap.Period.DAY): _("This API key's daily cap"),
+        (SpendCap.Scope.KEY, SpendCap.Period.WEEK): _("This API key's weekly cap"),
+        (SpendCap.Scope.KEY, SpendCap.Period.MONTH): _("This API key's monthly cap"),
+        (SpendCap.Scope.KEY, SpendCap.Period.LIFETIME): _("This API key's cap"),
+    }
+    return names[SpendCap.Scope(cap.scope), SpendCap.Period(cap.period)]
+
+
+def _way_out(cap: SpendCap) -> str:
+    if cap.period_end is not None:
+        return _("Raise it under Budgets, or wait until %(end)s (UTC).") % {"end": f"{cap.period_end:%Y-%m-%d %H:%M}"}
+    if cap.scope == SpendCap.Scope.ORGANIZATION:
+        return _("Add credit, or wait for running work to end.")
+    return _("Raise it under Budgets, or wait for running work to end.")
 
 
 class ReservationEnded(DomainError):
@@ -48,73 +79,88 @@ class ReservationEnded(DomainError):
     code: ClassVar[str] = "reservation_ended"
 
 
-# One statement takes the room and writes the hold. The row lock makes a second writer wait and look again at
-# the room that is left then, so READ COMMITTED is enough.
+# One statement takes the room in every cap over the work and writes the hold, or does neither. Locking makes a second
+# writer wait and look again at the room that is left then, so READ COMMITTED is enough.
 _RESERVE = """
-    WITH taken AS (
-        UPDATE billing_spendcap SET reserved_nano = reserved_nano + %(amount)s
-        WHERE organization_id = %(organization)s AND scope = 'organization'
-            AND settled_nano + reserved_nano + %(amount)s <= limit_nano
-        RETURNING id
+    WITH mine AS MATERIALIZED (
+        SELECT id, scope = 'organization' AND period = 'lifetime' AS is_credit
+        FROM billing_spendcap
+        WHERE organization_id = %(organization)s AND is_current
+            AND (scope = 'organization' OR project_id = %(project)s OR api_key_id = %(api_key)s)
+    ), locked AS MATERIALIZED (
+        SELECT cap.id, is_credit, cap.period_end,
+               NOT stops OR settled_nano + reserved_nano + %(amount)s <= limit_nano AS has_room
+        FROM billing_spendcap AS cap JOIN mine USING (id)
+        ORDER BY is_credit DESC, cap.id FOR NO KEY UPDATE OF cap
+    ), taken AS (
+        UPDATE billing_spendcap AS cap SET reserved_nano = reserved_nano + %(amount)s
+        FROM locked
+        WHERE cap.id = locked.id AND NOT EXISTS (
+            SELECT FROM locked WHERE NOT has_room OR period_end <= %(now)s
+        )
+        RETURNING cap.id, is_credit
     ), held AS (
-        INSERT INTO billing_reservation (public_id, organization_id, cap_id, project_id, purpose, holder,
-                                         amount_nano, state, created_at, expires_at)
-        SELECT %(public_id)s, %(organization)s, id, %(project)s, %(purpose)s, %(holder)s,
-               %(amount)s, 'held', %(now)s, %(expires_at)s
-        FROM taken
+        INSERT INTO billing_reservation (public_id, organization_id, cap_id, limit_ids, project_id, api_key_id,
+                                         purpose, holder, amount_nano, state, created_at, expires_at)
+        SELECT %(public_id)s, %(organization)s, id, ARRAY(SELECT id FROM taken WHERE NOT is_credit ORDER BY id),
+               %(project)s, %(api_key)s, %(purpose)s, %(holder)s, %(amount)s, 'held', %(now)s, %(expires_at)s
+        FROM taken WHERE is_credit
         ON CONFLICT (organization_id, purpose, holder) WHERE state = 'held' DO NOTHING
         RETURNING id
     )
-    SELECT (SELECT id FROM taken), (SELECT id FROM held)
+    SELECT ARRAY(SELECT id FROM taken), (SELECT id FROM held)
 """
+
+type Values = dict[str, str | int | datetime | None]
 
 
 @transaction.atomic
 def reserve(
     *,
-    organization_id: int,
-    project_id: int,
+    payer: Payer,
     purpose: Reservation.Purpose,
     holder: str,
     amount_nano: int,
     now: datetime,
     expires_at: datetime,
 ) -> Reservation:
-    """Hold `amount_nano` nano-dollars of the organization's budget until `expires_at`.
+    """Hold `amount_nano` nano-dollars in every cap over the payer's work, until `expires_at`.
 
     Safe to repeat: while a holder holds a reservation for the purpose, that one is returned unchanged. The
-    first reservation of an organization opens its account. Raises BudgetExceeded when the room left is less,
-    ValueError unless the amount is positive and the expiry ahead.
+    first reservation of an organization opens its account. Raises BudgetExceeded when the room left in one of
+    the caps is less, ValueError unless the amount is positive and the expiry ahead.
     """
     if amount_nano <= 0 or expires_at <= now:
         raise ValueError("a reservation holds a positive amount until an instant ahead")
-    values: dict[str, str | int | datetime] = {
+    values: Values = {
         "public_id": new_hold_id(),
-        "organization": organization_id,
-        "project": project_id,
+        "organization": payer.organization_id,
+        "project": payer.project_id,
+        "api_key": payer.api_key_id,
         "purpose": purpose.value,
         "holder": holder,
         "amount": amount_nano,
         "now": now,
         "expires_at": expires_at,
     }
-    cap_id, reservation_id = _execute_reserve(values)
+    taken, reservation_id = _execute_reserve(values)
     if reservation_id is not None:
         return Reservation.objects.get(pk=reservation_id)
-    if cap_id is not None:
-        # The holder held one already: give back what the statement took just now.
-        _give_back(cap_id, amount_nano)
+    # The holder held one already: give back what the statement took just now.
+    add_reserved(taken, -amount_nano)
 
-    cap = lock_cap(organization_id=organization_id, now=now)
-    if held := _held_by(cap, purpose, holder):
+    credit = lock_cap(organization_id=payer.organization_id, now=now)
+    if held := _held_by(credit, purpose, holder):
         if held.expires_at > now:
             return held
         # The sweep has not come by yet.
         _end(held, Reservation.State.EXPIRED, now)
-    _, reservation_id = _execute_reserve(values)
+        credit.refresh_from_db()
+    caps = [credit, *limits_over(payer, now)]
+    _refuse_without_room([(cap, amount_nano) for cap in caps], amount_nano)
+    taken, reservation_id = _execute_reserve(values)
     if reservation_id is None:
-        cap.refresh_from_db()
-        raise BudgetExceeded(cap, amount_nano)
+        raise RuntimeError("the caps have room and are locked, and yet took nothing")
     return Reservation.objects.get(pk=reservation_id)
 
 
@@ -122,24 +168,27 @@ def reserve(
 def extend(*, reservation_id: int, additional_nano: int, now: datetime, expires_at: datetime) -> Reservation:
     """Hold more and for longer; 0 nano-dollars more only moves the expiry, which never moves back.
 
-    Raises BudgetExceeded when the room left is less than `additional_nano`, ReservationEnded when it is held
-    no more; then nothing has changed.
+    The whole hold moves into the caps that are over its work now: those of a new period, and new ones. Raises
+    BudgetExceeded when one of them has not the room, ReservationEnded when it is held no more; then nothing has
+    changed.
     """
     if additional_nano < 0 or expires_at <= now:
         raise ValueError("an extension adds to the amount and ends ahead")
     reservation = Reservation.objects.get(pk=reservation_id)
-    taken = SpendCap.objects.filter(
-        pk=reservation.cap_id, limit_nano__gte=F("settled_nano") + F("reserved_nano") + additional_nano
-    ).update(reserved_nano=F("reserved_nano") + additional_nano)
-    if not taken:
-        cap = SpendCap.objects.select_for_update().get(pk=reservation.cap_id)
-        _lock_held(reservation_id)
-        raise BudgetExceeded(cap, additional_nano)
-    # Raising undoes what was taken above.
+    credit = SpendCap.objects.select_for_update(no_key=True).get(pk=reservation.cap_id)
     reservation = _lock_held(reservation_id)
-    reservation.amount_nano += additional_nano
+    limits = limits_over(Payer(reservation.organization_id, reservation.project_id, reservation.api_key_id), now)
+    before, after = set(reservation.limit_ids), {cap.pk for cap in limits}
+    whole_nano = reservation.amount_nano + additional_nano
+    needs = [(cap, additional_nano if cap.pk in before else whole_nano) for cap in limits]
+    _refuse_without_room([(credit, additional_nano), *needs], additional_nano)
+    add_reserved([credit.pk, *before & after], additional_nano)
+    add_reserved(after - before, whole_nano)
+    add_reserved(before - after, -reservation.amount_nano)
+    reservation.amount_nano = whole_nano
+    reservation.limit_ids = sorted(after)
     reservation.expires_at = max(reservation.expires_at, expires_at)
-    reservation.save(update_fields=["amount_nano", "expires_at"])
+    reservation.save(update_fields=["amount_nano", "limit_ids", "expires_at"])
     return reservation
 
 
@@ -147,7 +196,7 @@ def extend(*, reservation_id: int, additional_nano: int, now: datetime, expires_
 def release(*, reservation_id: int, now: datetime) -> int:
     """Give back what is still held and return it in nano-dollars: 0 when the reservation has ended before."""
     reservation = Reservation.objects.get(pk=reservation_id)
-    SpendCap.objects.select_for_update().get(pk=reservation.cap_id)
+    SpendCap.objects.select_for_update(no_key=True).get(pk=reservation.cap_id)
     try:
         reservation = _lock_held(reservation_id)
     except ReservationEnded:
@@ -166,18 +215,28 @@ def expire_reservations(*, now: datetime) -> int:
 
 @transaction.atomic
 def _expire_of_cap(cap_id: int, now: datetime) -> int:
-    SpendCap.objects.select_for_update().get(pk=cap_id)
+    SpendCap.objects.select_for_update(no_key=True).get(pk=cap_id)
     overdue = list(Reservation.objects.overdue(now).filter(cap_id=cap_id).order_by("pk").select_for_update())
     for reservation in overdue:
         _end(reservation, Reservation.State.EXPIRED, now)
     return len(overdue)
 
 
-def _execute_reserve(values: dict[str, str | int | datetime]) -> tuple[int | None, int | None]:
+def _execute_reserve(values: Values) -> tuple[list[int], int | None]:
     with connection.cursor() as cursor:
         cursor.execute(_RESERVE, values)
-        cap_id, reservation_id = cursor.fetchone()
-    return cap_id, reservation_id
+        taken, reservation_id = cursor.fetchone()
+    return taken, reservation_id
+
+
+def _refuse_without_room(needs: Sequence[tuple[SpendCap, int]], amount_nano: int) -> None:
+    """Refuse where a cap that stops lacks the room. needs: caps with the nano-dollars that each would take."""
+    if not amount_nano and all(needed == 0 for _cap, needed in needs):
+        return
+    rooms = [(cap.remaining_nano - needed + amount_nano, cap) for cap, needed in needs if cap.stops]
+    room_nano, tightest = min(rooms, key=lambda room: room[0])
+    if room_nano < amount_nano:
+        raise BudgetExceeded(tightest, amount_nano, max(room_nano, 0))
 
 
 def _held_by(cap: SpendCap, purpose: Reservation.Purpose, holder: str) -> Reservation | None:
@@ -198,9 +257,5 @@ def _end(reservation: Reservation, state: Reservation.State, now: datetime) -> i
     reservation.state = state
     reservation.ended_at = now
     reservation.save(update_fields=["amount_nano", "state", "ended_at"])
-    _give_back(reservation.cap_id, amount_nano)
+    add_reserved([reservation.cap_id, *reservation.limit_ids], -amount_nano)
     return amount_nano
-
-
-def _give_back(cap_id: int, amount_nano: int) -> None:
-    SpendCap.objects.filter(pk=cap_id).update(reserved_nano=F("reserved_nano") - amount_nano)

@@ -12,12 +12,11 @@ from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import F
 
-from billing.models import Reservation, SpendCap, UsageByResource, WriteOff
-from billing.rating import CapState, settle
+from billing.models import UsageByResource
 from billing.selectors.prices import prices_of_hours
 from billing.services.credits import lock_cap
+from billing.services.settling import UsageChange, settle_usage
 from catalog.selectors import UnitPrice
 from portal.lib.errors import DomainError
 from portal.lib.periods import hour_of
@@ -136,7 +135,8 @@ _RECORD = """
         FROM part_cause JOIN change USING (organization_id, hour, project_id, sku)
     ), caused AS (
         -- billing.rating.explain
-        SELECT organization_id, date_trunc('day', hour, 'UTC') AS day, project_id, resource_id, api_key_id, user_id,
+        SELECT organization_id, hour, date_trunc('day', hour, 'UTC') AS day, project_id, resource_id, api_key_id,
+               user_id,
                billing_divide_half_even(until * price_nano, unit_size)
                    - billing_divide_half_even((until - quantity) * price_nano, unit_size) AS amount_nano
         FROM running
@@ -169,7 +169,9 @@ _RECORD = """
         ON CONFLICT (organization_id, day, project_id, sku, resource_id, api_key_id, user_id) DO UPDATE SET
             quantity = r.quantity + EXCLUDED.quantity
     )
-    SELECT coalesce(sum(event_count), 0)::bigint, coalesce(sum(amount_nano), 0)::bigint FROM change
+    SELECT (SELECT coalesce(sum(event_count), 0) FROM change)::bigint, project_id, api_key_id, hour,
+           sum(amount_nano)::bigint
+    FROM caused GROUP BY project_id, api_key_id, hour
 """
 
 # Everything that makes an event what it is, apart from when we heard of it.
@@ -205,13 +207,13 @@ def record_usage(records: Sequence[UsageRecord], *, reservation_id: int | None, 
     if not records:
         return RecordedUsage(0, 0, 0, 0)
     _refuse_impossible(records, now)
-    cap = lock_cap(organization_id=records[0].organization_id, now=now)
-    counted, change_nano = _write(records, _prices_of(records), now)
+    credit = lock_cap(organization_id=records[0].organization_id, now=now)
+    counted, changes = _write(records, _prices_of(records), now)
     duplicate = len(records) - counted
     if duplicate:
         _refuse_conflict(records)
-    charged_nano, written_off_nano = _settle(cap, reservation_id, change_nano, now)
-    return RecordedUsage(counted, duplicate, charged_nano, written_off_nano)
+    settled = settle_usage(credit=credit, changes=changes, reservation_id=reservation_id, now=now)
+    return RecordedUsage(counted, duplicate, settled.charged_nano, settled.written_off_nano)
 
 
 def _distinct(records: Sequence[UsageRecord]) -> list[UsageRecord]:
@@ -253,8 +255,8 @@ def _columns(records: Sequence[UsageRecord]) -> Values:
 
 def _write(
     records: Sequence[UsageRecord], prices: Mapping[tuple[datetime, str], UnitPrice], now: datetime
-) -> tuple[int, int]:
-    """Run the one statement; return how many events were new, and the change of the buckets' amounts."""
+) -> tuple[int, list[UsageChange]]:
+    """Run the one statement; return how many events were new, and what changed of the buckets' amounts and for whom."""
     values: Values = {
         **_columns(records),
         "price_hour": [hour for hour, _ in prices],
@@ -267,8 +269,13 @@ def _write(
     }
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, values)
-        counted, change_nano = cursor.fetchone()
-    return counted, change_nano
+        rows = cursor.fetchall()
+    counted = rows[0][0] if rows else 0
+    changes = [
+        UsageChange(project_id, None if key == UsageByResource.NOBODY else key, hour, amount_nano)
+        for _counted, project_id, key, hour, amount_nano in rows
+    ]
+    return counted, changes
 
 
 def _refuse_conflict(records: Sequence[UsageRecord]) -> None:
@@ -278,35 +285,3 @@ def _refuse_conflict(records: Sequence[UsageRecord]) -> None:
     if row is not None:
         log.error("billing.usage.conflict", event_id=str(row[0]))
         raise UsageConflict(f"Event {row[0]} is known with other content.")
-
-
-def _settle(cap: SpendCap, reservation_id: int | None, change_nano: int, now: datetime) -> tuple[int, int]:
-    """Charge the change to the locked cap; return what was charged and what was written off."""
-    if change_nano == 0:
-        return 0, 0
-    # Whoever changes a reservation holds its cap's lock, as we do.
-    held = Reservation.objects.held().filter(pk=reservation_id, cap=cap).first() if reservation_id else None
-    held_nano = held.amount_nano if held else 0
-    settlement = settle(CapState(cap.limit_nano, cap.settled_nano, cap.reserved_nano, held_nano), change_nano)
-    SpendCap.objects.filter(pk=cap.pk).update(
-        settled_nano=F("settled_nano") + settlement.charged_nano,
-        reserved_nano=F("reserved_nano") - settlement.from_reservation_nano,
-    )
-    if held and settlement.from_reservation_nano:
-        held.amount_nano -= settlement.from_reservation_nano
-        held.save(update_fields=["amount_nano"])
-    if settlement.written_off_nano:
-        _write_off(cap, reservation_id, settlement.written_off_nano, now)
-    return settlement.charged_nano, settlement.written_off_nano
-
-
-def _write_off(cap: SpendCap, reservation_id: int | None, amount_nano: int, now: datetime) -> None:
-    log.warning("billing.cap.overrun", cap=cap.public_id, amount_nano=amount_nano)
-    WriteOff.objects.create(
-        organization_id=cap.organization_id,
-        cap=cap,
-        reservation_id=reservation_id,
-        amount_nano=amount_nano,
-        reason=WriteOff.Reason.OVERRUN if amount_nano > 0 else WriteOff.Reason.CORRECTION,
-        created_at=now,
-    )

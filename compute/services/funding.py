@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from billing.models import Reservation
+from billing.services.limits import Payer
 from billing.services.reservations import BudgetExceeded, ReservationEnded, extend, release, reserve
 from compute.models import Instance
 
@@ -35,7 +36,7 @@ def fund(instance: Instance, *, now: datetime) -> None:
     try:
         _hold(instance, missing, now)
     except BudgetExceeded as refusal:
-        affordable = max(refusal.remaining_nano - ROUNDING_NANO, 0) * instance.unit_size // max(instance.price_nano, 1)
+        affordable = max(refusal.room_nano - ROUNDING_NANO, 0) * instance.unit_size // max(instance.price_nano, 1)
         if affordable < SMALLEST_EXTENSION_SECONDS:
             raise
         _hold(instance, min(affordable, missing), now)
@@ -61,6 +62,9 @@ def keep_hold(instance: Instance, *, now: datetime) -> None:
         extend(reservation_id=instance.reservation_id, additional_nano=0, now=now, expires_at=now + HOLD_LIFE)
     except ReservationEnded:
         instance.unspent_seconds = 0
+    except BudgetExceeded:
+        # A cap of a new period, or a new one, has not the room: what is held stays held for as long as it did.
+        return
 
 
 def release_funds(instance: Instance, *, now: datetime) -> None:
@@ -93,8 +97,7 @@ def _hold(instance: Instance, seconds: int, now: datetime) -> None:
 
 def _reserve(instance: Instance, seconds: int, now: datetime) -> int:
     reservation = reserve(
-        organization_id=instance.organization_id,
-        project_id=instance.project_id,
+        payer=Payer(instance.organization_id, instance.project_id, instance.launched_with_id),
         purpose=Reservation.Purpose.INSTANCE_LEASE,
         holder=instance.public_id,
         amount_nano=cost_of(seconds, price_nano=instance.price_nano, unit_size=instance.unit_size) or 1,

@@ -229,7 +229,7 @@ class Gateway:
                     await exchange.stream(receive, outlet)
                 else:
                     answer = await exchange.answer(receive)
-                    remaining = self._budget.remaining(call.caller.organization_id)
+                    remaining = self._budget.remaining(call.caller)
                     cost = {"x-cost": answer.cost_usd, "x-budget-remaining": remaining}
                     await send_answer(send, 200, asking.headers | cost, answer.body)
         finally:

@@ -1,8 +1,9 @@
 """Budget leases: room under the spend cap that this process holds, so that a request needs no database.
 
-A lease is a reservation of `billing` for one project, taken in chunks, living ten seconds and renewed while in
-use. Requests hold their worst case on it in memory and give back what they did not need. Near the cap the chunks
-shrink to single requests; idle leases are given back. Proofs: docs/algorithms/gateway.md.
+A lease is a reservation of `billing` for one project, or for one API key that has a cap of its own. It is taken in
+chunks, lives ten seconds and is renewed while in use. Requests hold their worst case on it in memory and give back what
+they did not need. Near the cap the chunks shrink to single requests; idle leases are given back. Proofs:
+docs/algorithms/gateway.md.
 """
 
 import asyncio
@@ -13,9 +14,9 @@ from time import monotonic
 
 import structlog
 
-from accounts.models import Organization
 from billing.models import Reservation
-from billing.selectors import budget_of
+from billing.selectors import left_under_caps
+from billing.services.limits import Payer
 from billing.services.reservations import BudgetExceeded, ReservationEnded, extend, release, reserve
 from inference.gateway.database import UNREACHABLE, Database
 from inference.gateway.errors import ApiError, no_database
@@ -40,12 +41,17 @@ SMALLEST_CHUNK_NANO = NANO_PER_CENT
 LARGEST_CHUNK_NANO = NANO_PER_USD
 
 
+def payer_of(caller: Caller) -> Payer:
+    """Return who shares a lease with the caller: all keys of a project that have no caps of their own."""
+    key = caller.api_key_id if caller.has_own_cap else None
+    return Payer(caller.organization_id, caller.project_id, key)
+
+
 @dataclass(slots=True, eq=False)
 class Lease:
     """What the database holds for us, and what of it is promised to whom; in nano-dollars."""
 
-    organization_id: int
-    project_id: int
+    payer: Payer
     reservation_id: int
     # Held in the database: falls with every settlement that was written.
     reserved_nano: int
@@ -94,7 +100,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class _Funding:
-    """What the database said: a reservation and what the organization's cap has settled."""
+    """What the database said: a reservation, and what the caps over it have left beside what is settled."""
 
     reservation: Reservation
     left_nano: int
@@ -103,60 +109,60 @@ class _Funding:
 class Budget:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._leases: dict[tuple[int, int], Lease] = {}
-        self._locks: dict[tuple[int, int], asyncio.Lock] = {}
-        # By organization: limit less settled, as last heard; for the header x-budget-remaining.
-        self._left_nano: dict[int, int] = {}
+        self._leases: dict[Payer, Lease] = {}
+        self._locks: dict[Payer, asyncio.Lock] = {}
+        # Limit less settled of the tightest cap, as last heard; for the header x-budget-remaining.
+        self._left_nano: dict[Payer, int] = {}
         # By organization: until when nobody waits for other processes' leases any more (monotonic).
         self._refuse_until: dict[int, float] = {}
 
     async def hold(self, caller: Caller, amount_nano: int) -> Hold:
         """Hold the worst case of a request. Raises ApiError 402 without room, 503 without a database."""
-        owner = (caller.organization_id, caller.project_id)
-        lease = self._leases.get(owner)
+        payer = payer_of(caller)
+        lease = self._leases.get(payer)
         if lease is not None and lease.is_valid and lease.room_nano >= amount_nano:
             return lease.hold(amount_nano)
-        lock = self._locks.setdefault(owner, asyncio.Lock())
+        lock = self._locks.setdefault(payer, asyncio.Lock())
         async with lock:
             while True:
-                lease = self._leases.get(owner)
+                lease = self._leases.get(payer)
                 if lease is not None and lease.is_valid and lease.room_nano >= amount_nano:
                     return lease.hold(amount_nano)
                 try:
-                    await self._fund(owner, lease if lease is not None and lease.is_valid else None, amount_nano)
+                    await self._fund(payer, lease if lease is not None and lease.is_valid else None, amount_nano)
                 except UNREACHABLE as error:
                     raise no_database() from error
 
-    async def _fund(self, owner: tuple[int, int], lease: Lease | None, amount_nano: int) -> None:
-        """Make room for `amount_nano` on the owner's lease: a chunk, or near the cap exactly that."""
+    async def _fund(self, payer: Payer, lease: Lease | None, amount_nano: int) -> None:
+        """Make room for `amount_nano` on the payer's lease: a chunk, or near the cap exactly that."""
         missing_nano = amount_nano - (lease.room_nano if lease is not None else 0)
         try:
-            await self._take(owner, lease, max(chunk_nano(amount_nano), missing_nano))
+            await self._take(payer, lease, max(chunk_nano(amount_nano), missing_nano))
         except BudgetExceeded:
-            await self._recall_idle(owner[0])
+            await self._recall_idle(payer.organization_id)
             try:
-                await self._take_when_given_back(owner, lease, missing_nano)
+                await self._take_when_given_back(payer, lease, missing_nano)
             except BudgetExceeded as error:
                 raise _over_budget(error) from error
 
-    async def _take_when_given_back(self, owner: tuple[int, int], lease: Lease | None, amount_nano: int) -> None:
+    async def _take_when_given_back(self, payer: Payer, lease: Lease | None, amount_nano: int) -> None:
         """Take, waiting once for what idle leases of other processes withhold: each gives them back by itself.
 
         Whoever was refused after such a wait makes the next ones refuse at once for as long, so that running
         against an exhausted budget does not pile up.
         """
-        organization_id = owner[0]
+        organization_id = payer.organization_id
         deadline = monotonic() + RECALL_SECONDS
         while True:
             try:
-                return await self._take(owner, lease, amount_nano)
+                return await self._take(payer, lease, amount_nano)
             except BudgetExceeded:
                 now = monotonic()
                 if now < self._refuse_until.get(organization_id, 0):
                     raise
                 if not await self._is_held_elsewhere(organization_id):
                     # It may have been given back between the refusal and this look.
-                    return await self._take(owner, lease, amount_nano)
+                    return await self._take(payer, lease, amount_nano)
                 if now >= deadline:
                     self._refuse_until[organization_id] = now + RECALL_SECONDS
                     raise
@@ -166,37 +172,36 @@ class Budget:
         own = [lease.reservation_id for lease in self._leases_of(organization_id)]
         return await self._database.run(_has_other_leases, organization_id, own, datetime.now(UTC))
 
-    async def _take(self, owner: tuple[int, int], lease: Lease | None, amount_nano: int) -> None:
+    async def _take(self, payer: Payer, lease: Lease | None, amount_nano: int) -> None:
         started = monotonic()
         now = datetime.now(UTC)
         if lease is None:
-            funding = await self._database.run(_open_lease, *owner, amount_nano, now)
-            self._leases[owner] = lease = Lease(
-                *owner, funding.reservation.pk, funding.reservation.amount_nano, started + LEASE_SECONDS, started
+            funding = await self._database.run(_open_lease, payer, amount_nano, now)
+            self._leases[payer] = lease = Lease(
+                payer, funding.reservation.pk, funding.reservation.amount_nano, started + LEASE_SECONDS, started
             )
         else:
             try:
-                funding = await self._database.run(_extend_lease, lease.reservation_id, amount_nano, now)
+                funding = await self._database.run(_extend_lease, payer, lease.reservation_id, amount_nano, now)
             except ReservationEnded:
                 # We were silent for too long and it was given back: the next round opens another.
                 lease.is_lost = True
                 return
             lease.reserved_nano += amount_nano
             lease.valid_until = started + LEASE_SECONDS
-        self._left_nano[owner[0]] = funding.left_nano
+        self._left_nano[payer] = funding.left_nano
 
     async def _recall_idle(self, organization_id: int) -> None:
         """Give back the organization's leases in this process that nobody uses."""
-        for owner, lease in list(self._leases.items()):
-            if owner[0] == organization_id and lease.is_idle:
+        for payer, lease in list(self._leases.items()):
+            if payer.organization_id == organization_id and lease.is_idle:
                 await self._give_back(lease)
 
     async def _give_back(self, lease: Lease) -> None:
         # First of all nobody may hold on it any more.
         lease.is_lost = True
-        owner = (lease.organization_id, lease.project_id)
-        if self._leases.get(owner) is lease:
-            del self._leases[owner]
+        if self._leases.get(lease.payer) is lease:
+            del self._leases[lease.payer]
         try:
             await self._database.run(_release_lease, lease.reservation_id, datetime.now(UTC))
         except UNREACHABLE:
@@ -204,17 +209,20 @@ class Budget:
 
     async def tend(self) -> None:
         """Renew the leases in use, give the idle ones back, forget the lost ones. Called every second."""
-        for owner, lease in list(self._leases.items()):
+        for payer, lease in list(self._leases.items()):
             if lease.is_idle and (not lease.is_valid or monotonic() - lease.used_at > IDLE_SECONDS):
                 await self._give_back(lease)
             elif lease.is_valid and lease.valid_until - monotonic() < RENEW_BELOW_SECONDS:
                 try:
-                    await self._take(owner, lease, 0)
+                    await self._take(payer, lease, 0)
+                except BudgetExceeded:
+                    # A cap of a new period, or a new one, has not the room: the lease ends when its time is up.
+                    continue
                 except UNREACHABLE as error:
                     log.warning("inference.lease_not_renewed", error=type(error).__name__)
         self._refuse_until = {each: until for each, until in self._refuse_until.items() if until > monotonic()}
-        for owner in [owner for owner, lock in self._locks.items() if owner not in self._leases and not lock.locked()]:
-            del self._locks[owner]
+        for payer in [payer for payer, lock in self._locks.items() if payer not in self._leases and not lock.locked()]:
+            del self._locks[payer]
 
     async def close(self) -> None:
         """Give every lease back."""
@@ -225,15 +233,15 @@ class Budget:
         """Take note that settlements bounded by `bound_nano` are in the database, where they cost `charged_nano`."""
         lease.unwritten_nano -= bound_nano
         lease.reserved_nano = max(0, lease.reserved_nano - charged_nano)
-        self._left_nano[lease.organization_id] = left_nano
+        self._left_nano[lease.payer] = left_nano
 
-    def remaining(self, organization_id: int) -> str:
-        """Return what is left under the cap in dollars, as last heard, less what this process still has to write."""
-        unwritten_nano = sum(lease.unwritten_nano for lease in self._leases_of(organization_id))
-        return decimal_string(max(0, self._left_nano.get(organization_id, 0) - unwritten_nano))
+    def remaining(self, caller: Caller) -> str:
+        """Return what the tightest cap has left in dollars, as last heard, less what we still have to write."""
+        unwritten_nano = sum(lease.unwritten_nano for lease in self._leases_of(caller.organization_id))
+        return decimal_string(max(0, self._left_nano.get(payer_of(caller), 0) - unwritten_nano))
 
     def _leases_of(self, organization_id: int) -> Iterable[Lease]:
-        return (lease for (owner, _), lease in self._leases.items() if owner == organization_id)
+        return (lease for payer, lease in self._leases.items() if payer.organization_id == organization_id)
 
 
 def chunk_nano(amount_nano: int) -> int:
@@ -241,16 +249,16 @@ def chunk_nano(amount_nano: int) -> int:
     return min(max(amount_nano * REQUESTS_PER_CHUNK, SMALLEST_CHUNK_NANO), LARGEST_CHUNK_NANO)
 
 
-def left_of(organization_id: int) -> int:
-    """Return limit less settled, in nano-dollars."""
-    budget = budget_of(Organization(pk=organization_id))
-    return budget.limit_nano - budget.settled_nano
+def left_of(payer: Payer) -> int:
+    """Return limit less settled of the tightest cap over the payer's work, in nano-dollars."""
+    return left_under_caps(
+        organization_id=payer.organization_id, project_id=payer.project_id, api_key_id=payer.api_key_id
+    )
 
 
-def _open_lease(organization_id: int, project_id: int, amount_nano: int, now: datetime) -> _Funding:
+def _open_lease(payer: Payer, amount_nano: int, now: datetime) -> _Funding:
     reservation = reserve(
-        organization_id=organization_id,
-        project_id=project_id,
+        payer=payer,
         purpose=Reservation.Purpose.GATEWAY_LEASE,
         # A holder of its own for each lease: one that was lost is not taken up again.
         holder=new_hold_id(),
@@ -258,17 +266,17 @@ def _open_lease(organization_id: int, project_id: int, amount_nano: int, now: da
         now=now,
         expires_at=now + timedelta(seconds=LEASE_SECONDS),
     )
-    return _Funding(reservation, left_of(organization_id))
+    return _Funding(reservation, left_of(payer))
 
 
-def _extend_lease(reservation_id: int, additional_nano: int, now: datetime) -> _Funding:
+def _extend_lease(payer: Payer, reservation_id: int, additional_nano: int, now: datetime) -> _Funding:
     reservation = extend(
         reservation_id=reservation_id,
         additional_nano=additional_nano,
         now=now,
         expires_at=now + timedelta(seconds=LEASE_SECONDS),
     )
-    return _Funding(reservation, left_of(reservation.organization_id))
+    return _Funding(reservation, left_of(payer))
 
 
 def _release_lease(reservation_id: int, now: datetime) -> None:

@@ -8,6 +8,7 @@ from time import monotonic
 
 from accounts.models import ApiKey, RetiredSecret, Scope
 from accounts.services.api_keys import KeyUse, touch_keys
+from billing.selectors import has_cap
 from inference.gateway.database import UNREACHABLE, Database
 from inference.gateway.errors import ApiError, invalid_key, no_database, wrong_address
 from portal.lib.addresses import Network, is_within, networks_of
@@ -32,6 +33,8 @@ class Caller:
     allowed_models: frozenset[str] = frozenset()
     allowed_networks: tuple[Network, ...] = ()
     may_infer: bool = True
+    # Whether the key has a spend cap beside those of its project and organization.
+    has_own_cap: bool = False
     # A former secret ends before its key does.
     expires_at: datetime | None = None
     # Of the secret that was shown; None for a person.
@@ -159,6 +162,7 @@ def _load_caller(digest: bytes) -> Caller | None:
         allowed_models=frozenset(allowed_models),
         allowed_networks=networks_of(allowed_addresses),
         may_infer=Scope.INFERENCE.value in scopes,
+        has_own_cap=has_cap(pk),
         expires_at=min((end for end in (expires_at, until) if end is not None), default=None),
         digest=digest,
     )

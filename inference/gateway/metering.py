@@ -93,7 +93,7 @@ class Meter:
         while batch.settlements:
             part = batch.settlements[:MAXIMUM_BATCH]
             try:
-                recorded, left_nano = await self._database.run(_settle, part, batch.lease.reservation_id)
+                recorded, left_nano = await self._database.run(_settle, part, batch.lease)
             except Exception as error:  # a batch boundary: nothing may stop the others, nothing is dropped
                 self._postpone(batch, error)
                 return
@@ -118,7 +118,7 @@ class Meter:
         return max(0.0, min(batch.not_before for batch in self._failed) - monotonic())
 
 
-def _settle(settlements: Sequence[Settlement], reservation_id: int) -> tuple[RecordedUsage, int]:
+def _settle(settlements: Sequence[Settlement], lease: Lease) -> tuple[RecordedUsage, int]:
     now = datetime.now(UTC)
-    recorded = settle_requests(settlements=settlements, reservation_id=reservation_id, now=now)
-    return recorded, left_of(settlements[0].organization_id)
+    recorded = settle_requests(settlements=settlements, reservation_id=lease.reservation_id, now=now)
+    return recorded, left_of(lease.payer)

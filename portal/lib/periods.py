@@ -67,3 +67,22 @@ def month_of(instant: datetime) -> Period:
     start = day_of(instant).replace(day=1)
     end = (start + timedelta(days=32)).replace(day=1)
     return Period(start, end)
+
+
+def week_of(instant: datetime) -> Period:
+    """Return the UTC week, from Monday on, that holds `instant`."""
+    day = day_of(instant)
+    start = day - timedelta(days=day.weekday())
+    return Period(start, start + timedelta(days=7))
+
+
+def calendar_period(unit: str, instant: datetime) -> Period:
+    """Return the UTC day, week or month that holds `instant`. Raises ValueError for any other unit."""
+    match unit:
+        case "day":
+            return Period(day_of(instant), day_of(instant) + timedelta(days=1))
+        case "week":
+            return week_of(instant)
+        case "month":
+            return month_of(instant)
+    raise ValueError(f"{unit} is no day, week or month")

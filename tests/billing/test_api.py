@@ -208,6 +208,8 @@ def test_shows_the_cap_before_and_after_the_first_reservation(client, project, i
             "id": reservation.cap.public_id,
             "scope": "organization",
             "scope_id": None,
+            "period": "lifetime",
+            "stops": True,
             "currency": "USD",
             "limit": "5.00",
             "settled": "0.00",

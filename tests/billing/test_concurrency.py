@@ -8,6 +8,7 @@ import pytest
 from django.db import transaction
 
 from billing.models import CreditGrant, Reservation, SpendCap, UsageByHour, UsageEvent, WriteOff
+from billing.services.limits import Payer
 from billing.services.reservations import (
     BudgetExceeded,
     ReservationEnded,
@@ -37,8 +38,7 @@ def project(own_database):
 
 def hold(project, holder, amount_nano, now=NOW):
     return reserve(
-        organization_id=project.organization_id,
-        project_id=project.pk,
+        payer=Payer(project.organization_id, project.pk),
         purpose=Reservation.Purpose.GATEWAY_LEASE,
         holder=holder,
         amount_nano=amount_nano,

@@ -6,6 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from accounts.models import Project
 from billing.models import Reservation
+from billing.services.limits import Payer
 from billing.services.reservations import reserve
 from billing.services.usage import UsageRecord
 from portal.lib.money import NANO_PER_USD
@@ -50,8 +51,7 @@ def make_reservation(
 ) -> Reservation:
     """A reservation held for ten minutes."""
     return reserve(
-        organization_id=project.organization_id,
-        project_id=project.pk,
+        payer=Payer(project.organization_id, project.pk),
         purpose=Reservation.Purpose.GATEWAY_LEASE,
         holder=holder or f"holder-{next(_numbers)}",
         amount_nano=amount_nano,

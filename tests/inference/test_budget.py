@@ -12,6 +12,7 @@ import pytest
 
 from accounts.models import Project
 from billing.models import Reservation, SpendCap
+from billing.services.limits import Payer
 from billing.services.reservations import release, reserve
 from inference.gateway import budget as module
 from inference.gateway.budget import RECALL_SECONDS, Budget
@@ -89,8 +90,7 @@ def scene(own_database: OwnDatabase, clock: Clock) -> Iterator[Scene]:
             created_at=now,
         )
         other = reserve(
-            organization_id=organization.pk,
-            project_id=project.pk,
+            payer=Payer(organization.pk, project.pk),
             purpose=Reservation.Purpose.GATEWAY_LEASE,
             holder="another process",
             amount_nano=HELD_NANO,

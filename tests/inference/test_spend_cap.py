@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from billing.models import Reservation, UsageByHour, UsageEvent, WriteOff
+from billing.services.limits import Payer
 from billing.services.reservations import release, reserve
 from inference.models import IdempotencyClaim, Receipt
 from inference.services.claims import IdempotentRequest, claim_request
@@ -89,8 +90,7 @@ def test_gives_an_idle_lease_back(gateway: ServedGateway):
 def lease_of_another_process(gateway: ServedGateway, *, amount_nano: int, seconds: float) -> Reservation:
     now = datetime.now(UTC)
     return reserve(
-        organization_id=gateway.organization.pk,
-        project_id=gateway.project.pk,
+        payer=Payer(gateway.organization.pk, gateway.project.pk),
         purpose=Reservation.Purpose.GATEWAY_LEASE,
         holder="another process",
         amount_nano=amount_nano,
