@@ -86,7 +86,15 @@ TABLES = (
         Whose.ORGANIZATION,
         ORGANIZATION,
         "what was settled under it is a sum of what was billed",
-        of_organization=Part("spend_caps"),
+        of_organization=Part("spend_caps", shown=PROJECT | _KEY),
+    ),
+    Table(
+        "billing_capwarning",
+        "warnings that a cap fills",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "the history of its budget",
+        of_organization=Part("cap_warnings", shown=_CAP),
     ),
     Table(
         "billing_reservation",
@@ -94,7 +102,7 @@ TABLES = (
         Whose.ORGANIZATION,
         ORGANIZATION,
         "write-offs refer to them",
-        of_organization=Part("reservations", shown=PROJECT | _CAP),
+        of_organization=Part("reservations", hidden=("limit_ids",), shown=PROJECT | _CAP | _KEY),
     ),
     Table(
         "billing_writeoff",

@@ -4,8 +4,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import selectors
+from billing.services import cap_warnings, partitions, reservations
 from billing.services import credits as credit_services
-from billing.services import partitions, reservations
 from portal.lib.tasks import PortalTask
 
 
@@ -23,3 +23,9 @@ def make_partitions(**_future: object) -> None:
 def open_accounts(**_future: object) -> None:
     for organization_id in selectors.organization_ids_without_cap():
         credit_services.lock_cap(organization_id=organization_id, now=timezone.now())
+
+
+@shared_task(name="billing.warn_of_caps", base=PortalTask, platform=True)
+def warn_of_caps(**_future: object) -> None:
+    cap_warnings.warn_of_caps(now=timezone.now())
+    cap_warnings.mail_warnings(now=timezone.now())

@@ -2,13 +2,18 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from billing import api, views
+from billing import api
+from billing.views import caps, spend
 
 app_name = "billing"
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("o/<slug:organization>/spend/", views.spend, name="spend"),
-    path("o/<slug:organization>/spend/usage.csv", views.usage_export, {"form": "csv"}, name="usage-csv"),
-    path("o/<slug:organization>/spend/usage.jsonl", views.usage_export, {"form": "jsonl"}, name="usage-jsonl"),
+    path("o/<slug:organization>/spend/", spend.spend, name="spend"),
+    path("o/<slug:organization>/spend/usage.csv", spend.usage_export, {"form": "csv"}, name="usage-csv"),
+    path("o/<slug:organization>/spend/usage.jsonl", spend.usage_export, {"form": "jsonl"}, name="usage-jsonl"),
+    path("o/<slug:organization>/caps/", caps.cap_list, name="cap-list"),
+    path("o/<slug:organization>/caps/new/", caps.cap_create, name="cap-create"),
+    path("o/<slug:organization>/caps/<str:public_id>/change/", caps.cap_change, name="cap-change"),
+    path("o/<slug:organization>/caps/<str:public_id>/remove/", caps.cap_remove, name="cap-remove"),
     path("api/v1/key", api.KeyDetail.as_view(), name="api-key"),
     path("api/v1/usage", api.UsageList.as_view(), name="api-usage"),
     path("api/v1/spend", api.SpendReport.as_view(), name="api-spend"),

@@ -66,7 +66,13 @@ ORGANIZATION = (
             Entry(_("SSH keys"), "square-terminal", "compute:ssh-key-list"),
         ),
     ),
-    Group(_("Billing"), (Entry(_("Spend"), "chart-column", "billing:spend", Permission.VIEW_SPEND),)),
+    Group(
+        _("Billing"),
+        (
+            Entry(_("Spend"), "chart-column", "billing:spend", Permission.VIEW_SPEND),
+            Entry(_("Spend caps"), "gauge", "billing:cap-list", Permission.VIEW_SPEND),
+        ),
+    ),
     Group(
         _("Organization"),
         (

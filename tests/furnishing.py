@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from django.db.models import F
+
 from accounts.models import (
     ApiKey,
     AuditEndpoint,
@@ -32,6 +34,8 @@ from accounts.services.audit_endpoints import rotate_endpoint_secret
 from accounts.services.directory_tokens import revoke_directory_token
 from accounts.services.key_rotation import rotate_key
 from accounts.services.service_accounts import disable_service_account
+from billing.models import SpendCap
+from billing.services.caps import CapTarget
 from billing.services.usage import record_usage
 from catalog.models import LeaseClass, ServedModel
 from compute.models import Instance, InstanceEvent
@@ -55,7 +59,7 @@ from tests.factories.accounts import (
     make_sso_identity,
     make_user,
 )
-from tests.factories.billing import make_record
+from tests.factories.billing import make_cap, make_cap_warning, make_record
 from tests.factories.compute import make_pool, make_request, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -71,6 +75,7 @@ STATES: dict[str, list[str]] = {
     "domain": [state.value for state in DomainState],
     "directory_token": KEY_STATES,
     "receipt": [status.value for status in Receipt.Status],
+    "cap": ["open", "full", "warns_only"],
 }
 
 
@@ -119,7 +124,25 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     }
     _sign_on(organization)
     _usage(organization, now)
-    return objects
+    return objects | {"cap": _caps(organization, now)}
+
+
+def _caps(organization: Organization, now: datetime) -> dict[str, str]:
+    """One over each kind of thing, and a warning of each kind."""
+    project, other = organization.projects.order_by("pk")[:2]
+    key = organization.api_keys.filter(revoked_at=None).order_by("pk")[0]
+    made = {
+        "open": make_cap(project, now=now),
+        "full": make_cap(other, period=SpendCap.Period.WEEK, now=now),
+        "warns_only": make_cap(
+            project, CapTarget(organization, api_key=key), period=SpendCap.Period.LIFETIME, stops=False, now=now
+        ),
+    }
+    make_cap(project, CapTarget(organization), period=SpendCap.Period.DAY, now=now)
+    SpendCap.objects.filter(pk=made["full"].pk).update(settled_nano=F("limit_nano") - F("reserved_nano"))
+    for percent in (0, 100):
+        make_cap_warning(made["full"], percent, now=now)
+    return {state: cap.public_id for state, cap in made.items()}
 
 
 def _sign_on(organization: Organization) -> None:

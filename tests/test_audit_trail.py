@@ -46,6 +46,7 @@ def launch_body(world: World) -> dict[str, Any]:
 TYPED: dict[str, Any] = {"name": "night-shift", "scopes": "inference", "auto_stop_hours": "4"}
 TYPED |= {"url": "https://log.example.com/audit", "overlap": "3600"}
 TYPED |= {"email": "newcomer@example.com", "role": "viewer", "given_role": "developer"}
+TYPED |= {"period": "month", "limit": "1000.00"}
 KEYS = ("new_public_key", "public_key")
 # And on one page only.
 TYPED_THERE: dict[str, Any] = {

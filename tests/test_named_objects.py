@@ -72,6 +72,7 @@ CURSORS = {
     "accounts:project-list": "project",
     "accounts:service-account-list": "service_account",
     "billing:api-cap-list": "cap",
+    "billing:cap-list": "cap",
     "compute:instance-list": "instance",
 }
 # Cursors that hold an instant or a number of the reader's own list, which nothing foreign can be.
@@ -98,6 +99,7 @@ PLAIN: dict[Place, set[str]] = {
         *("join_role", "kind", "lease_class", "life", "login", "may_enter", "name", "new_public_key", "next"),
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
         *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "state", "url", "user_data"),
+        *("limit", "period", "stops"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.
         "model",
     },
@@ -271,8 +273,6 @@ def named(organization: Organization, word: str, objects: Mapping[str, str]) -> 
     """Return what the organization's object of that kind is called, or an object of its own where there is none."""
     if word == "person":
         return organization.memberships.order_by("pk")[0].user.public_id
-    if word == "cap":
-        return SpendCap.objects.of_organization(organization.pk).order_by("pk")[0].public_id
     if word == "ssh_key_name":
         return SshKey.objects.get(public_id=objects["ssh_key"]).name
     return objects[word]

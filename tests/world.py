@@ -35,6 +35,7 @@ from tests.factories.accounts import (
     make_sso_connection,
     make_user,
 )
+from tests.factories.billing import make_cap
 from tests.factories.compute import make_instance, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -61,6 +62,10 @@ def _ssh_key(organization: Organization) -> str:
 
 def _service_account(organization: Organization) -> str:
     return make_service_account(organization.projects.get(), f"robots of {organization.slug}").public_id
+
+
+def _cap(organization: Organization) -> str:
+    return make_cap(organization.projects.get()).public_id
 
 
 def _receipt(organization: Organization) -> str:
@@ -124,6 +129,7 @@ OBJECTS: dict[str, Callable[[Organization], str]] = {
     "instance": _instance,
     "ssh_key": _ssh_key,
     "receipt": _receipt,
+    "cap": _cap,
 }
 
 

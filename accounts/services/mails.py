@@ -11,7 +11,7 @@ from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from accounts.models import Membership, Organization, Role
+from accounts.models import PERMISSIONS_OF_ROLE, Membership, Organization, Permission, Role
 
 log = structlog.get_logger(__name__)
 # SMTP and HTTP agree that from here on it is for good.
@@ -26,6 +26,13 @@ def mail_owners(name: str, *, organization: Organization, **context: object) -> 
 def owner_addresses(organization: Organization) -> list[str]:
     owners = Membership.objects.owned_by(organization).filter(role=Role.OWNER, user__is_active=True)
     return list(owners.order_by("pk").values_list("user__email", flat=True))
+
+
+def addresses_with(organization: Organization, permission: Permission) -> list[str]:
+    """Return the addresses of those who may sign in and whose role has the permission."""
+    roles = [role for role, permissions in PERMISSIONS_OF_ROLE.items() if permission in permissions]
+    members = Membership.objects.owned_by(organization).filter(role__in=roles, user__is_active=True)
+    return list(members.order_by("pk").values_list("user__email", flat=True))
 
 
 def mail_each(name: str, addresses: Iterable[str], **context: object) -> int:

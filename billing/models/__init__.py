@@ -1,10 +1,11 @@
 """Usage, what it costs, and the credit that it is paid from."""
 
-from billing.models.cap import Reservation, SpendCap, WriteOff
+from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.credit import CreditGrant
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
+    "CapWarning",
     "CreditGrant",
     "Reservation",
     "SpendByCause",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -12,6 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Organization, Project
 from portal.lib.public_ids import new_cap_id, new_hold_id
+
+# A warning whose mail cannot be sent for so long is given up; the page of caps shows it all the while.
+TRIED_FOR = timedelta(days=3)
 
 
 class SpendCapQuerySet(models.QuerySet["SpendCap"]):
@@ -80,8 +83,9 @@ class SpendCap(models.Model):
     reserved_nano = models.BigIntegerField(default=0)  # the sum of the reservations held
     # What the period had cost already when the cap was made in the middle of it.
     found_nano = models.BigIntegerField(default=0, db_default=0)
-    # The highest of the warnings that were sent in this period, in percent of the limit.
+    # The highest of the warnings of this period, in percent of the limit, and whether its forecast was warned of.
     warned_percent = models.PositiveSmallIntegerField(default=0, db_default=0)
+    is_forecast_warned = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField()
 
     objects = SpendCapQuerySet.as_manager()
@@ -219,3 +223,40 @@ class WriteOff(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_reason_display()} {self.pk}"
+
+
+class CapWarningQuerySet(models.QuerySet["CapWarning"]):
+    def owned_by(self, organization: Organization) -> CapWarningQuerySet:
+        return self.filter(organization=organization)
+
+    def unmailed(self, now: datetime) -> CapWarningQuerySet:
+        return self.filter(mailed_at=None, warned_at__gt=now - TRIED_FOR).order_by("warned_at", "pk")
+
+
+class CapWarning(models.Model):
+    """People were warned that a cap's period has used up so much of it, or will have more than it by its end."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    cap = models.ForeignKey(SpendCap, on_delete=models.PROTECT, related_name="warnings")
+    # Of the limit; 0: nothing is passed yet, but would be by the end of the period at the pace so far.
+    percent = models.PositiveSmallIntegerField()
+    # As it was then.
+    limit_nano = models.BigIntegerField()
+    settled_nano = models.BigIntegerField()
+    warned_at = models.DateTimeField()
+    mailed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = CapWarningQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "id"], name="cap_warning_organization_id"),
+            models.CheckConstraint(condition=Q(percent__in=[0, 50, 80, 100]), name="cap_warning_known_percent"),
+        ]
+        indexes = [
+            models.Index(fields=["warned_at"], condition=Q(mailed_at=None), name="cap_warning_unmailed"),
+            models.Index(fields=["organization", "-warned_at"], name="cap_warning_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.percent} % of {self.cap_id}"

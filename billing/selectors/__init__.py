@@ -2,7 +2,16 @@
 
 from billing.selectors.breakdown import Grouping, amounts_by_day
 from billing.selectors.budget import Budget, budget_of, organization_ids_without_cap, starter_credit_nano
-from billing.selectors.caps import has_cap, left_under_caps
+from billing.selectors.caps import (
+    CapPage,
+    CapRow,
+    cap_page,
+    cap_row,
+    cap_words_of,
+    has_cap,
+    left_under_caps,
+    newest_warnings,
+)
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
 from billing.selectors.keys import KeySpend, spend_of_key
 from billing.selectors.spend import (
@@ -14,6 +23,8 @@ from billing.selectors.spend_page import SkuLines, SpendView, budget_meter, sku_
 
 __all__ = [
     "Budget",
+    "CapPage",
+    "CapRow",
     "EventRow",
     "Grouping",
     "KeySpend",
@@ -25,11 +36,15 @@ __all__ = [
     "amounts_by_day",
     "budget_meter",
     "budget_of",
+    "cap_page",
+    "cap_row",
+    "cap_words_of",
     "cursor_of",
     "event_batches",
     "event_page",
     "has_cap",
     "left_under_caps",
+    "newest_warnings",
     "organization_ids_without_cap",
     "position_in",
     "sku_lines",

@@ -67,10 +67,12 @@ def cap_words(cap: SpendCap) -> str:
 
 def _way_out(cap: SpendCap) -> str:
     if cap.period_end is not None:
-        return _("Raise it under Budgets, or wait until %(end)s (UTC).") % {"end": f"{cap.period_end:%Y-%m-%d %H:%M}"}
+        return _("Raise it under Spend caps, or wait until %(end)s (UTC).") % {
+            "end": f"{cap.period_end:%Y-%m-%d %H:%M}"
+        }
     if cap.scope == SpendCap.Scope.ORGANIZATION:
         return _("Add credit, or wait for running work to end.")
-    return _("Raise it under Budgets, or wait for running work to end.")
+    return _("Raise it under Spend caps, or wait for running work to end.")
 
 
 class ReservationEnded(DomainError):

@@ -211,6 +211,9 @@ WITHOUT_PROOF: dict[str, str] = {
 
 # What gives away rights, secrets or data: always asks.
 SENSITIVE = {
+    "billing:cap-create",
+    "billing:cap-change",
+    "billing:cap-remove",
     "accounts:key-create",
     "accounts:key-change",
     "accounts:key-rotate",

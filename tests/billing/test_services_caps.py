@@ -55,9 +55,7 @@ def hold(project, dollars, *, key=None, now=NOW, holder="inst_1"):
 
 
 def use(project, dollars, *, reservation=None, key=None, at=NOW, now=None):
-    record = make_record(
-        project, int(dollars * 1_000_000), occurred_at=at, api_key_id=key.pk if key else None
-    )
+    record = make_record(project, int(dollars * 1_000_000), occurred_at=at, api_key_id=key.pk if key else None)
     return record_usage([record], reservation_id=reservation.pk if reservation else None, now=now or at)
 
 

@@ -5,7 +5,8 @@ from itertools import count
 from uuid import NAMESPACE_URL, uuid5
 
 from accounts.models import Project
-from billing.models import Reservation
+from billing.models import CapWarning, Reservation, SpendCap
+from billing.services.caps import CapTarget, set_cap
 from billing.services.limits import Payer
 from billing.services.reservations import reserve
 from billing.services.usage import UsageRecord
@@ -38,6 +39,31 @@ def make_record(
         resource_id=resource_id,
         api_key_id=api_key_id,
         user_id=user_id,
+    )
+
+
+def make_cap(
+    project: Project,
+    target: CapTarget | None = None,
+    *,
+    limit_nano: int = 1_000 * NANO_PER_USD,
+    period: SpendCap.Period = SpendCap.Period.MONTH,
+    stops: bool = True,
+    now: datetime = NOW,
+) -> SpendCap:
+    """A cap that a person set, over the project if over nothing else."""
+    target = target or CapTarget(project.organization, project=project)
+    return set_cap(target=target, period=period, limit_nano=limit_nano, stops=stops, now=now)
+
+
+def make_cap_warning(cap: SpendCap, percent: int = 80, *, now: datetime = NOW) -> CapWarning:
+    return CapWarning.objects.create(
+        organization_id=cap.organization_id,
+        cap=cap,
+        percent=percent,
+        limit_nano=cap.limit_nano,
+        settled_nano=cap.settled_nano,
+        warned_at=now,
     )
 
 

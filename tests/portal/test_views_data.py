@@ -22,6 +22,7 @@ from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
 from billing.models import SpendCap, WriteOff
+from billing.services.caps import CapTarget
 from billing.services.usage import record_usage
 from catalog.models import ServedModel
 from compute.models import HealthInterval, Instance
@@ -48,7 +49,7 @@ from tests.factories.accounts import (
     make_sso_identity,
     make_user,
 )
-from tests.factories.billing import make_record, make_reservation
+from tests.factories.billing import make_cap, make_cap_warning, make_record, make_reservation
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
 
@@ -85,6 +86,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     WriteOff.objects.create(
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
+    make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
     KeyLeak.objects.create(
         organization=organization,
