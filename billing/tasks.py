@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from billing import selectors
 from billing.services import credits as credit_services
-from billing.services import partitions, reservations
+from billing.services import ledger_proof, partitions, reservations
 from portal.lib.tasks import PortalTask
 
 
@@ -23,3 +23,8 @@ def make_partitions(**_future: object) -> None:
 def open_accounts(**_future: object) -> None:
     for organization_id in selectors.organization_ids_without_cap():
         credit_services.lock_cap(organization_id=organization_id, now=timezone.now())
+
+
+@shared_task(name="billing.prove_ledger", base=PortalTask, platform=True)
+def prove_ledger(**_future: object) -> None:
+    ledger_proof.report_ledger()

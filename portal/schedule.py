@@ -34,6 +34,8 @@ SCHEDULE: dict[str, Entry] = {
     "make-partitions": {"task": "billing.make_partitions", "schedule": timedelta(hours=1)},
     # The first reservation opens an account anyway; this only makes the credit a row for people to see.
     "open-accounts": {"task": "billing.open_accounts", "schedule": timedelta(minutes=5)},
+    # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
+    "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.
     "reconcile-instances": {"task": "compute.reconcile_due_instances", "schedule": timedelta(seconds=2)},
     # An end date is kept within a quarter of a minute.

@@ -2,11 +2,16 @@
 
 from billing.models.cap import Reservation, SpendCap, WriteOff
 from billing.models.credit import CreditGrant
+from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
+    "AccountKind",
     "CreditGrant",
+    "LedgerAccount",
+    "LedgerEntry",
     "Reservation",
+    "Route",
     "SpendByCause",
     "SpendByDay",
     "SpendCap",

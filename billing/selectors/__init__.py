@@ -4,6 +4,17 @@ from billing.selectors.breakdown import Grouping, amounts_by_day
 from billing.selectors.budget import Budget, budget_of, organization_ids_without_cap, starter_credit_nano
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
 from billing.selectors.keys import KeySpend, spend_of_key
+from billing.selectors.ledger import (
+    Statement,
+    StatementLine,
+    TrialBalance,
+    TrialRow,
+    balance_of,
+    statement,
+    trial_balance,
+    trial_balance_of,
+)
+from billing.selectors.ledger_proof import Difference, LedgerProof, prove_ledger
 from billing.selectors.spend import (
     Range,
     SpendLine,
@@ -13,15 +24,22 @@ from billing.selectors.spend_page import SkuLines, SpendView, budget_meter, sku_
 
 __all__ = [
     "Budget",
+    "Difference",
     "EventRow",
     "Grouping",
     "KeySpend",
+    "LedgerProof",
     "Position",
     "Range",
     "SkuLines",
     "SpendLine",
     "SpendView",
+    "Statement",
+    "StatementLine",
+    "TrialBalance",
+    "TrialRow",
     "amounts_by_day",
+    "balance_of",
     "budget_meter",
     "budget_of",
     "cursor_of",
@@ -29,9 +47,13 @@ __all__ = [
     "event_page",
     "organization_ids_without_cap",
     "position_in",
+    "prove_ledger",
     "sku_lines",
     "spend_lines",
     "spend_of_key",
     "spend_view",
     "starter_credit_nano",
+    "statement",
+    "trial_balance",
+    "trial_balance_of",
 ]
