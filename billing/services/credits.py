@@ -46,7 +46,7 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
             source=f"starter:{organization_id}",
             granted_at=now,
         )
-        _award(grant, now)
+        award(grant, now)
     return opened
 
 
@@ -54,8 +54,8 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
 _KINDS = {CreditGrant.Kind.STARTER: AccountKind.PROMOTIONAL_CREDIT}
 
 
-def _award(grant: CreditGrant, now: datetime) -> None:
-    """Put a new grant into the ledger."""
+def award(grant: CreditGrant, now: datetime) -> None:
+    """Put a grant into the ledger; one that is there stays as it is."""
     line = Line(
         LedgerEntry.Code.AWARD,
         debit=Route(AccountKind.PROMOTIONS),
