@@ -1,7 +1,7 @@
 """How long usage, caps and credit are kept."""
 
 from accounts.retention import ORGANIZATION, PROJECT, USER
-from portal.lib.retention import Age, Deleted, Part, Personal, Table, Whose, name_of
+from portal.lib.retention import Age, Deleted, LeftOut, Part, Personal, Table, Whose, name_of
 
 USAGE = Age(months=13)
 
@@ -14,6 +14,8 @@ _CAUSES = """CASE t.cause
     WHEN 'key' THEN (SELECT r.public_id FROM accounts_apikey AS r WHERE r.id::text = t.cause_id)
     WHEN 'member' THEN (SELECT r.public_id FROM accounts_user AS r WHERE r.id::text = t.cause_id)
     ELSE t.cause_id END"""
+
+_OUR_BOOKS = LeftOut("the books of who sells; what was given and billed is in the other files")
 
 TABLES = (
     Table(
@@ -121,5 +123,21 @@ TABLES = (
         ORGANIZATION,
         _BILLED,
         of_organization=Part("credit_grants"),
+    ),
+    Table(
+        "billing_ledgeraccount",
+        "accounts of the double-entry ledger and what was debited and credited to them",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=_OUR_BOOKS,
+    ),
+    Table(
+        "billing_ledgerentry",
+        "entries of the double-entry ledger",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=_OUR_BOOKS,
     ),
 )

@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import selectors
-from billing.services import cap_warnings, partitions, reservations
+from billing.services import cap_warnings, ledger_proof, partitions, reservations
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
 
@@ -29,3 +29,8 @@ def open_accounts(**_future: object) -> None:
 def warn_of_caps(**_future: object) -> None:
     cap_warnings.warn_of_caps(now=timezone.now())
     cap_warnings.mail_warnings(now=timezone.now())
+
+
+@shared_task(name="billing.prove_ledger", base=PortalTask, platform=True)
+def prove_ledger(**_future: object) -> None:
+    ledger_proof.report_ledger()

@@ -36,6 +36,8 @@ SCHEDULE: dict[str, Entry] = {
     "open-accounts": {"task": "billing.open_accounts", "schedule": timedelta(minutes=5)},
     # People read within a minute that a cap fills, and again when the mail server was away.
     "warn-of-caps": {"task": "billing.warn_of_caps", "schedule": timedelta(minutes=1)},
+    # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
+    "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.
     "reconcile-instances": {"task": "compute.reconcile_due_instances", "schedule": timedelta(seconds=2)},
     # An end date is kept within a quarter of a minute.

@@ -92,6 +92,9 @@ ELSEWHERE = {
     "accounts/services/closing.py:_close:0": "tests/accounts/test_closing.py",
     "accounts/services/invitations.py:_check_acceptable:0": "tests/accounts/test_services_invitations.py",
     "accounts/services/leaked_keys.py:_leaders_of:0": "tests/accounts/test_webhooks.py",
+    "billing/selectors/ledger.py:trial_balance_of:0": "tests/billing/test_services_ledger.py",
+    "billing/selectors/staff_ledger.py:book_page:0": "tests/billing/test_admin.py",
+    "billing/selectors/staff_ledger.py:entry_page:0": "tests/billing/test_admin.py",
     "inference/gateway/budget.py:_has_other_leases:0": "tests/inference/test_spend_cap.py",
     "inference/gateway/console.py:_caller_of_session:0": "tests/inference/test_console_door.py",
 }

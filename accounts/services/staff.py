@@ -15,16 +15,21 @@ class StaffGroup(models.TextChoices):
     AUDITOR = "Auditor", _("Auditor")
 
 
-# Right of the admin -> who has it.
-GROUPS_OF_PERMISSION = {"hold_organization": (StaffGroup.COMPLIANCE, StaffGroup.SECURITY)}
+# Right of the admin, with its app -> who has it.
+GROUPS_OF_PERMISSION = {
+    "accounts.hold_organization": (StaffGroup.COMPLIANCE, StaffGroup.SECURITY),
+    "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+}
 
 
 @transaction.atomic
 def ensure_staff_groups() -> dict[StaffGroup, Group]:
     """Return the staff groups, created where they are missing, with the rights that are theirs; safe to repeat."""
     groups = {group: Group.objects.get_or_create(name=group.value)[0] for group in StaffGroup}
-    for codename, holders in GROUPS_OF_PERMISSION.items():
-        permission = Permission.objects.get(content_type__app_label="accounts", codename=codename)
+    for name, holders in GROUPS_OF_PERMISSION.items():
+        app, codename = name.split(".")
+        permission = Permission.objects.get(content_type__app_label=app, codename=codename)
         for holder in holders:
             groups[holder].permissions.add(permission)
     return groups

@@ -2,12 +2,17 @@
 
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.credit import CreditGrant
+from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
+    "AccountKind",
     "CapWarning",
     "CreditGrant",
+    "LedgerAccount",
+    "LedgerEntry",
     "Reservation",
+    "Route",
     "SpendByCause",
     "SpendByDay",
     "SpendCap",

@@ -14,6 +14,17 @@ from billing.selectors.caps import (
 )
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
 from billing.selectors.keys import KeySpend, spend_of_key
+from billing.selectors.ledger import (
+    Statement,
+    StatementLine,
+    TrialBalance,
+    TrialRow,
+    balance_of,
+    statement,
+    trial_balance,
+    trial_balance_of,
+)
+from billing.selectors.ledger_proof import Difference, LedgerProof, prove_ledger
 from billing.selectors.spend import (
     Range,
     SpendLine,
@@ -25,15 +36,22 @@ __all__ = [
     "Budget",
     "CapPage",
     "CapRow",
+    "Difference",
     "EventRow",
     "Grouping",
     "KeySpend",
+    "LedgerProof",
     "Position",
     "Range",
     "SkuLines",
     "SpendLine",
     "SpendView",
+    "Statement",
+    "StatementLine",
+    "TrialBalance",
+    "TrialRow",
     "amounts_by_day",
+    "balance_of",
     "budget_meter",
     "budget_of",
     "cap_page",
@@ -47,9 +65,13 @@ __all__ = [
     "newest_warnings",
     "organization_ids_without_cap",
     "position_in",
+    "prove_ledger",
     "sku_lines",
     "spend_lines",
     "spend_of_key",
     "spend_view",
     "starter_credit_nano",
+    "statement",
+    "trial_balance",
+    "trial_balance_of",
 ]

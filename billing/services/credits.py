@@ -5,8 +5,9 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts.models import Organization
-from billing.models import CreditGrant, SpendCap
+from billing.models import AccountKind, CreditGrant, LedgerEntry, Route, SpendCap
 from billing.selectors import starter_credit_nano
+from billing.services.ledger import Journal, Line, post
 
 
 @transaction.atomic
@@ -39,11 +40,27 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
     SpendCap.objects.bulk_create([cap], ignore_conflicts=True)
     opened = mine.select_for_update(no_key=True).get()
     if opened.public_id == cap.public_id and amount_nano > 0:
-        CreditGrant.objects.create(
+        grant = CreditGrant.objects.create(
             organization_id=organization_id,
             kind=CreditGrant.Kind.STARTER,
             amount_nano=amount_nano,
             source=f"starter:{organization_id}",
             granted_at=now,
         )
+        award(grant, now)
     return opened
+
+
+# In which kind of account what is left of a grant stands.
+_KINDS = {CreditGrant.Kind.STARTER: AccountKind.PROMOTIONAL_CREDIT}
+
+
+def award(grant: CreditGrant, now: datetime) -> None:
+    """Put a grant into the ledger; one that is there stays as it is."""
+    line = Line(
+        LedgerEntry.Code.AWARD,
+        debit=Route(AccountKind.PROMOTIONS),
+        credit=Route(_KINDS[CreditGrant.Kind(grant.kind)], grant_id=grant.pk),
+        amount_nano=grant.amount_nano,
+    )
+    post(Journal(grant.organization_id, f"grant:{grant.public_id}", grant.granted_at, (line,)), now=now)

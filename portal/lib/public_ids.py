@@ -49,6 +49,8 @@ new_sso_id = _maker("sso")
 new_dirtok_id = _maker("dirtok")
 new_scimuser_id = _maker("scimuser")
 new_scimgroup_id = _maker("scimgroup")
+new_acct_id = _maker("acct")
+new_txn_id = _maker("txn")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.

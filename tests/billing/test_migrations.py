@@ -5,7 +5,11 @@ from datetime import UTC, datetime, timedelta
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
+from billing.models import AccountKind, LedgerAccount, LedgerEntry, Route
+from billing.selectors import balance_of, prove_ledger, trial_balance
+from billing.services.credits import award, lock_cap
 from tests.factories.accounts import make_organization
+from tests.factories.billing import NOW, make_grant
 from tests.own_database import SUPERUSER, OwnDatabase
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
@@ -42,3 +46,35 @@ def test_weeks_are_made_of_the_days_that_are_there(own_database: OwnDatabase):
     week = timedelta(7)
     assert rows == [(7, MONDAY - week, 5), (7, MONDAY, 1_111_111), (7, MONDAY + week, 10_000_000)]
     assert (days, forced) == (9, True)
+
+
+def test_grants_from_before_the_ledger_are_awarded_in_it_once(own_database: OwnDatabase):
+    with own_database.in_use(SUPERUSER):
+        before, several, after = make_organization(), make_organization(), make_organization()
+        grants = [make_grant(before, 5), make_grant(several, 7), make_grant(several, 11)]
+        posted = lock_cap(organization_id=after.pk, now=NOW)
+        migrate("0012_ledger")
+
+        migrate("0013_award_grants")
+        entries = list(LedgerEntry.objects.order_by("pk").values_list())
+        # Everything that it would have to do again is there.
+        migrate("0012_ledger")
+        migrate("0013_award_grants")
+
+        assert list(LedgerEntry.objects.order_by("pk").values_list()) == entries
+        assert len(entries) == 4
+        assert prove_ledger().is_whole
+        assert trial_balance().debits_nano == 5 + 7 + 11 + posted.limit_nano
+        kind = AccountKind.PROMOTIONAL_CREDIT
+        for grant in grants:
+            assert balance_of(grant.organization_id, Route(kind, grant_id=grant.pk)) == grant.amount_nano
+            # What the service would have posted: by its source it is the same journal.
+            award(grant, NOW)
+        assert LedgerEntry.objects.count() == 4
+        assert [account.public_id for account in LedgerAccount.objects.all() if len(account.public_id) != 25] == []
+        with own_database.connect(SUPERUSER) as connection:
+            forced = connection.execute(
+                "SELECT DISTINCT relforcerowsecurity FROM pg_class"
+                " WHERE relname IN ('billing_creditgrant', 'billing_ledgeraccount', 'billing_ledgerentry')"
+            ).fetchall()
+    assert forced == [(True,)]

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import NAMESPACE_URL, uuid5
 
-from accounts.models import Project
-from billing.models import CapWarning, Reservation, SpendCap
+from accounts.models import Organization, Project
+from billing.models import CapWarning, CreditGrant, Reservation, SpendCap
 from billing.services.caps import CapTarget, set_cap
 from billing.services.limits import Payer
 from billing.services.reservations import reserve
@@ -83,4 +83,15 @@ def make_reservation(
         amount_nano=amount_nano,
         now=now,
         expires_at=expires_at or now + timedelta(minutes=10),
+    )
+
+
+def make_grant(organization: Organization, amount_nano: int = 5 * NANO_PER_USD) -> CreditGrant:
+    """A credit grant that is not in the ledger yet."""
+    return CreditGrant.objects.create(
+        organization=organization,
+        kind=CreditGrant.Kind.STARTER,
+        amount_nano=amount_nano,
+        source=f"factory:{next(_numbers)}",
+        granted_at=NOW,
     )
