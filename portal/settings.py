@@ -215,7 +215,9 @@ _COOKIE_PREFIX = "" if DEVELOPMENT else "__Host-"
 SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}session"
 SESSION_COOKIE_SECURE = not DEVELOPMENT
 SESSION_ENGINE = "portal.lib.sessions"
+# From the sign-in on, whatever happens meanwhile; and from the last use on, if that is sooner (portal.lib.sessions).
 SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_IDLE_SECONDS = env.number("SESSION_IDLE_SECONDS", 7 * 24 * 3600)
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf"
 CSRF_COOKIE_SECURE = not DEVELOPMENT
 CSRF_COOKIE_HTTPONLY = True
