@@ -26,6 +26,7 @@ from accounts.sealed import seal_factor, unseal_factor
 from accounts.selectors import join_offers
 from accounts.services.api_keys import issue_starter_key
 from accounts.services.organizations import create_first_organization
+from accounts.services.sessions import end_other_sessions
 from portal.lib.tenancy import set_user
 
 
@@ -60,6 +61,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
             if isinstance(value, str) and value.startswith(called)
         }
         super().send_mail(template_prefix, email, context | ours)
+
+    def send_notification_mail(self, template_prefix: str, user: User, *args: Any, **kwargs: Any) -> None:
+        # allauth's word for a changed second factor, after which it ends nobody's other sessions. That comes first: it
+        # must not wait for a mail.
+        if template_prefix.startswith("mfa/email/"):
+            end_other_sessions(user=user, session=self.request.session)
+        super().send_notification_mail(template_prefix, user, *args, **kwargs)
 
     def get_signup_redirect_url(self, request: HttpRequest) -> str:
         return f"{reverse('accounts:welcome')}?new"
@@ -137,9 +145,11 @@ class SecondFactorForm(_Asserting, webauthn.AuthenticateWebAuthnForm):  # type: 
 
 
 class ProofForm(_Asserting, webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
-    def save(self) -> None:
-        super().save()
+    def clean_credential(self) -> Any:
+        # The view that asks for it never saves the form.
+        proved = super().clean_credential()
         access.remember_proof(context.request, time.time())
+        return proved
 
 
 class CodeProofForm(ReauthenticateForm):  # type: ignore[misc]

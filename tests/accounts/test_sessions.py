@@ -1,4 +1,7 @@
-"""Sessions: a new one with every proof, an end on the server, and what an old proof may not do (N11, N12)."""
+"""Sessions: a new one with every proof, an end on the server, and what an old proof may not do (N11, N12).
+
+When they end by themselves, and with a change of a second factor: test_session_life.py.
+"""
 
 import re
 from collections.abc import Iterator
@@ -125,19 +128,6 @@ def test_people_end_their_other_sessions():
 
     assert is_signed_in(here)
     assert not is_signed_in(elsewhere)
-
-
-@pytest.mark.django_db
-@pytest.mark.asvs("7.3.2")
-def test_a_session_ends_by_itself_after_two_weeks_whatever_the_browser_says():
-    with time_machine.travel(NOW, tick=False) as clock:
-        client = Client()
-        key = sign_in(client, make_person())
-        clock.shift(timedelta(seconds=settings.SESSION_COOKIE_AGE - 1))
-        assert is_signed_in(with_session(key))
-        clock.shift(timedelta(seconds=2))
-
-        assert not is_signed_in(with_session(key))
 
 
 @pytest.mark.django_db
