@@ -11,8 +11,11 @@ from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.adapter import get_adapter as get_mfa_adapter
 from allauth.mfa.base.forms import ReauthenticateForm
+from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn import forms as webauthn
+from allauth.mfa.webauthn.internal.auth import parse_authentication_response
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -26,6 +29,7 @@ from accounts.sealed import seal_factor, unseal_factor
 from accounts.selectors import join_offers
 from accounts.services.api_keys import issue_starter_key
 from accounts.services.organizations import create_first_organization
+from accounts.services.passkeys import UnableToUsePasskey, count_use
 from accounts.services.sessions import end_other_sessions
 from portal.lib.tenancy import set_user
 
@@ -117,13 +121,21 @@ _UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, stru
 
 
 class _Asserting:
-    """Refuses what is no answer of a security key as it refuses a wrong one, instead of failing."""
+    """Refuses what is no answer of a security key as it refuses a wrong one, instead of failing; and copies of keys."""
 
     def clean_credential(self) -> Any:
+        sent = self.cleaned_data["credential"]  # type: ignore[attr-defined]  # of the form beside it
         try:
-            return super().clean_credential()  # type: ignore[misc]  # of the form beside it
+            passkey = super().clean_credential()  # type: ignore[misc]  # as above
+            counter = parse_authentication_response(sent).response.authenticator_data.counter
         except _UNREADABLE as error:
             raise get_mfa_adapter().validation_error("incorrect_code") from error
+        try:
+            # allauth reads what the key counts and looks at it nowhere.
+            count_use(passkey=passkey, counter=counter)
+        except UnableToUsePasskey as error:
+            raise ValidationError(str(error)) from error
+        return passkey
 
 
 class _Enrolling:
@@ -162,6 +174,13 @@ class CodeProofForm(ReauthenticateForm):  # type: ignore[misc]
 
 class NewSecurityKeyForm(_Enrolling, webauthn.AddWebAuthnForm):  # type: ignore[misc]
     pass
+
+
+class PasskeyNameForm(webauthn.EditWebAuthnForm):  # type: ignore[misc]
+    def save(self) -> Any:
+        # allauth writes all that it has read of the key, which may have been used since.
+        self.instance.refresh_from_db(from_queryset=Authenticator.objects.select_for_update(no_key=True))
+        return super().save()
 
 
 class FirstPasskeyForm(_Enrolling, webauthn.SignupWebAuthnForm):  # type: ignore[misc]

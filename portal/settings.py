@@ -167,6 +167,7 @@ MFA_FORMS = {
     "reauthenticate": "accounts.adapter.CodeProofForm",
     "reauthenticate_webauthn": "accounts.adapter.ProofForm",
     "add_webauthn": "accounts.adapter.NewSecurityKeyForm",
+    "edit_webauthn": "accounts.adapter.PasskeyNameForm",
     "signup_webauthn": "accounts.adapter.FirstPasskeyForm",
 }
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]

@@ -1,6 +1,5 @@
 """When a session ends by itself, and which others end with a change of how somebody signs in (N11), clock moved."""
 
-import json
 import os
 import re
 import time
@@ -26,10 +25,9 @@ from accounts.models import User
 from accounts.services.sessions import end_other_sessions, rename_session
 from portal.checks import portal_settings
 from portal.lib.sessions import BEGAN, SessionStore, stored_key
-from tests.accounts.test_passkeys import creation_options, enroll
+from tests.accounts.test_passkeys import creation_options, enroll, options_on
 from tests.accounts.test_sessions import SESSION, is_signed_in, sign_in, with_session
 from tests.browser import session_of
-from tests.documents import Document
 from tests.own_database import SUPERUSER, OwnDatabase
 from tests.soft_key import SoftKey
 from tests.visits import PASSWORD, make_person, signed_in
@@ -168,14 +166,6 @@ def test_a_time_that_would_end_sessions_in_use_is_refused(settings: Any):
 
 def code_of(seed: str) -> str:
     return str(format_hotp_value(hotp_value(seed, int(time.time()) // 30)))
-
-
-def options_on(client: Client, page: str) -> Any:
-    """Return what a page asks a key to sign."""
-    scripts = Document(client.get(reverse(page)).content.decode()).root.iter("script")
-    data = [json.loads(each.text or "") for each in scripts if each.get("type") == "application/json"]
-    [options] = [found["request_options"] for found in data if "request_options" in found]
-    return options
 
 
 PROOFS: dict[str, Callable[[Client, SoftKey, str], dict[str, str]]] = {
