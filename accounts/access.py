@@ -32,6 +32,7 @@ from accounts.services.api_keys import IssuedKey, KeyUse, touch_key
 from accounts.services.audit import person
 from accounts.services.directory_tokens import token_of, touch_directory_token
 from accounts.services.idempotency import Answer, claim_answer, give_claim_back, keep_answer
+from accounts.services.sessions import rename_session
 from portal.lib.context import NOWHERE, Actor, Origin, current_origin, remember_actor
 from portal.lib.http import PortalHttpRequest
 from portal.lib.key_format import digest_of, kind_of
@@ -115,10 +116,10 @@ def remember_sign_in(request: HttpRequest, seconds: float) -> None:
     request.session[SIGNED_IN_AT] = seconds
 
 
-def remember_proof(request: HttpRequest, seconds: float) -> None:
+def remember_proof(request: SignedInRequest, seconds: float) -> None:
     """Note that who is signed in proved it again, in a session of a new name: the former may be known to somebody."""
     remember_sign_in(request, seconds)
-    request.session.cycle_key()
+    rename_session(user=request.user, session=request.session)
 
 
 def is_sign_in_recent(request: HttpRequest, seconds: float) -> bool:

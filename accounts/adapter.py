@@ -11,8 +11,11 @@ from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.adapter import get_adapter as get_mfa_adapter
 from allauth.mfa.base.forms import ReauthenticateForm
+from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn import forms as webauthn
+from allauth.mfa.webauthn.internal.auth import parse_authentication_response
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -26,6 +29,8 @@ from accounts.sealed import seal_factor, unseal_factor
 from accounts.selectors import join_offers
 from accounts.services.api_keys import issue_starter_key
 from accounts.services.organizations import create_first_organization
+from accounts.services.passkeys import UnableToUsePasskey, count_use
+from accounts.services.sessions import end_other_sessions
 from portal.lib.tenancy import set_user
 
 
@@ -60,6 +65,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
             if isinstance(value, str) and value.startswith(called)
         }
         super().send_mail(template_prefix, email, context | ours)
+
+    def send_notification_mail(self, template_prefix: str, user: User, *args: Any, **kwargs: Any) -> None:
+        # allauth's word for a changed second factor, after which it ends nobody's other sessions. That comes first: it
+        # must not wait for a mail.
+        if template_prefix.startswith("mfa/email/"):
+            end_other_sessions(user=user, session=self.request.session)
+        super().send_notification_mail(template_prefix, user, *args, **kwargs)
 
     def get_signup_redirect_url(self, request: HttpRequest) -> str:
         return f"{reverse('accounts:welcome')}?new"
@@ -109,13 +121,21 @@ _UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, stru
 
 
 class _Asserting:
-    """Refuses what is no answer of a security key as it refuses a wrong one, instead of failing."""
+    """Refuses what is no answer of a security key as it refuses a wrong one, instead of failing; and copies of keys."""
 
     def clean_credential(self) -> Any:
+        sent = self.cleaned_data["credential"]  # type: ignore[attr-defined]  # of the form beside it
         try:
-            return super().clean_credential()  # type: ignore[misc]  # of the form beside it
+            passkey = super().clean_credential()  # type: ignore[misc]  # as above
+            counter = parse_authentication_response(sent).response.authenticator_data.counter
         except _UNREADABLE as error:
             raise get_mfa_adapter().validation_error("incorrect_code") from error
+        try:
+            # allauth reads what the key counts and looks at it nowhere.
+            count_use(passkey=passkey, counter=counter)
+        except UnableToUsePasskey as error:
+            raise ValidationError(str(error)) from error
+        return passkey
 
 
 class _Enrolling:
@@ -137,9 +157,11 @@ class SecondFactorForm(_Asserting, webauthn.AuthenticateWebAuthnForm):  # type: 
 
 
 class ProofForm(_Asserting, webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
-    def save(self) -> None:
-        super().save()
+    def clean_credential(self) -> Any:
+        # The view that asks for it never saves the form.
+        proved = super().clean_credential()
         access.remember_proof(context.request, time.time())
+        return proved
 
 
 class CodeProofForm(ReauthenticateForm):  # type: ignore[misc]
@@ -152,6 +174,13 @@ class CodeProofForm(ReauthenticateForm):  # type: ignore[misc]
 
 class NewSecurityKeyForm(_Enrolling, webauthn.AddWebAuthnForm):  # type: ignore[misc]
     pass
+
+
+class PasskeyNameForm(webauthn.EditWebAuthnForm):  # type: ignore[misc]
+    def save(self) -> Any:
+        # allauth writes all that it has read of the key, which may have been used since.
+        self.instance.refresh_from_db(from_queryset=Authenticator.objects.select_for_update(no_key=True))
+        return super().save()
 
 
 class FirstPasskeyForm(_Enrolling, webauthn.SignupWebAuthnForm):  # type: ignore[misc]

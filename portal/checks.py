@@ -8,6 +8,9 @@ from django.core.checks import CheckMessage, Error, register
 from portal.lib.sealing import UnreadableKeys, check_keys
 from portal.lib.signatures import UnreadableKey, read_public_keys
 
+# Use is noted once a minute; anything near that would end sessions that are in use.
+SHORTEST_IDLE_SECONDS = 300
+
 
 @register()
 def portal_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
@@ -24,4 +27,6 @@ def portal_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
         read_public_keys(settings.LEAK_REPORT_PUBLIC_KEYS)
     except UnreadableKey as error:
         found.append(Error(f"LEAK_REPORT_PUBLIC_KEYS: {error}.", id="portal.E004"))
+    if settings.SESSION_IDLE_SECONDS < SHORTEST_IDLE_SECONDS:
+        found.append(Error(f"SESSION_IDLE_SECONDS must be {SHORTEST_IDLE_SECONDS} or more.", id="portal.E005"))
     return found

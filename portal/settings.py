@@ -167,6 +167,7 @@ MFA_FORMS = {
     "reauthenticate": "accounts.adapter.CodeProofForm",
     "reauthenticate_webauthn": "accounts.adapter.ProofForm",
     "add_webauthn": "accounts.adapter.NewSecurityKeyForm",
+    "edit_webauthn": "accounts.adapter.PasskeyNameForm",
     "signup_webauthn": "accounts.adapter.FirstPasskeyForm",
 }
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
@@ -215,7 +216,9 @@ _COOKIE_PREFIX = "" if DEVELOPMENT else "__Host-"
 SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}session"
 SESSION_COOKIE_SECURE = not DEVELOPMENT
 SESSION_ENGINE = "portal.lib.sessions"
+# From the sign-in on, whatever happens meanwhile; and from the last use on, if that is sooner (portal.lib.sessions).
 SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_IDLE_SECONDS = env.number("SESSION_IDLE_SECONDS", 7 * 24 * 3600)
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf"
 CSRF_COOKIE_SECURE = not DEVELOPMENT
 CSRF_COOKIE_HTTPONLY = True

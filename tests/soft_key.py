@@ -22,14 +22,17 @@ def text(data: bytes) -> str:
 
 @dataclass
 class SoftKey:
-    """One credential. origin: what the browser says that it is looking at; site: whom the key believes to answer."""
+    """One credential. origin: what the browser says that it is looking at; site: whom the key believes to answer.
+
+    uses: what it says next time that it has signed before, and is one more then; None: it does not count.
+    """
 
     origin: str = "https://testserver"
     site: str = "testserver"
     credential_id: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     secret: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     user_handle: str = ""
-    uses: int = 0
+    uses: int | None = 0
 
     def but(self, **changes: Any) -> "SoftKey":
         """Return the same key with another origin, site or credential id."""
@@ -70,8 +73,9 @@ class SoftKey:
         return json.dumps({"type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": False}).encode()
 
     def _data(self, flags: int) -> bytes:
-        self.uses += 1
-        return hashlib.sha256(self.site.encode()).digest() + bytes([flags]) + self.uses.to_bytes(4)
+        if self.uses is not None:
+            self.uses += 1
+        return hashlib.sha256(self.site.encode()).digest() + bytes([flags]) + (self.uses or 0).to_bytes(4)
 
     def _credential(self, response: dict[str, str], extensions: dict[str, Any]) -> str:
         identity = text(self.credential_id)

@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
 from accounts import selectors
-from accounts.access import remember_sign_in, remember_single_sign_on
+from accounts.access import remember_proof, remember_single_sign_on
 from accounts.models import Membership, SsoConnection
 from accounts.views.sign_in import landing
 from portal.lib.http import PortalHttpRequest
@@ -66,7 +66,7 @@ def enter(request: PortalHttpRequest, membership: Membership, connection: SsoCon
     at, address = time.time(), _inside(request, membership, wanted)
     if request.user == membership.user:
         remember_single_sign_on(request, membership, connection, at)
-        remember_sign_in(request, at)
+        remember_proof(request, at)  # type: ignore[arg-type]  # by somebody who is signed in
         return HttpResponseRedirect(address)
     # Whoever was signed in here before leaves nothing behind.
     logout(request)

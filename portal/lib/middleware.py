@@ -12,6 +12,7 @@ from django.utils.cache import patch_vary_headers
 from portal.lib.context import Origin, forget, remember_origin
 from portal.lib.http import PortalHttpRequest
 from portal.lib.public_ids import accepted_request_id, new_req_id
+from portal.lib.sessions import SessionStore
 
 log = structlog.get_logger(__name__)
 
@@ -67,11 +68,11 @@ class RequestMiddleware:
 
 
 class UserSessionsMiddleware(NotingEveryRequest):  # type: ignore[misc]  # allauth carries no types
-    """Note when a session was last seen once a minute, not with three statements of every request.
+    """Note when a session was last seen once a minute, not with four statements of every request.
 
-    Another address or browser is noted at once: people look for strangers in that list. What was noted is
-    remembered in this process alone, so that no request depends on a cache and none writes a session that
-    another one is changing.
+    That is also what keeps a session from ending for want of use (`SessionStore.note_use`). Another address or browser
+    is noted at once: people look for strangers in that list. What was noted is remembered in this process alone, so
+    that no request depends on a cache and none writes a session that another one is changing.
     """
 
     SECONDS = 60
@@ -87,6 +88,8 @@ class UserSessionsMiddleware(NotingEveryRequest):  # type: ignore[misc]  # allau
         session = request.session.session_key
         if session is None or self._is_noted(request, session):
             return self._answer(request)
+        if request.user.is_authenticated and isinstance(request.session, SessionStore):
+            request.session.note_use()
         answer: HttpResponse = super().__call__(request)
         return answer
 

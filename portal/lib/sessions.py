@@ -2,16 +2,23 @@
 
 `session.session_key` is the digest everywhere in the portal, django-allauth's list of sessions included. What opens the
 session is in the browser's cookie and, while a request runs, in `session.cookie_key`.
+
+A session ends by itself SESSION_COOKIE_AGE after the sign-in that it began with, whatever happened in it since, and
+SESSION_IDLE_SECONDS after its last use. Its row says when, so that reading it asks for both.
 """
 
 import base64
 import hashlib
 import re
+from datetime import UTC, datetime
+from time import time
 from typing import Any, Self
 
 import structlog
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse
@@ -26,6 +33,8 @@ CONTENT = SealedText("django_session", "session_data", row="session_key")
 # What Django makes: 165 random bits, which need no slow digest.
 _COOKIE_KEY = re.compile(r"[a-z0-9]{32}", re.ASCII)
 _DIGEST_BYTES = 30  # 40 letters of base64, as many as the columns hold
+# Whose a session is, and since when: a new name, a proof or a change of what is in it begin none anew.
+BEGAN = "_began"
 
 
 def stored_key(key: str) -> str:
@@ -81,6 +90,34 @@ class SessionStore(db.SessionStore):
             return {}
         found: dict[str, Any] = self.serializer().loads(content.encode("latin-1"))
         return found
+
+    def get_expiry_age(self, **_: Any) -> int:
+        """Return the seconds until the session ends even if it is used: how long the browser keeps what opens it."""
+        return max(0, round(self._ends_at() - time()))
+
+    def get_expiry_date(self, **_: Any) -> datetime:
+        """Return when the session ends if nobody uses it from now on."""
+        return datetime.fromtimestamp(min(self._ends_at(), time() + settings.SESSION_IDLE_SECONDS), UTC)
+
+    def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
+        data[BEGAN] = {"user": data.get(SESSION_KEY), "at": self._began_at()}
+        return super().create_model_instance(data)
+
+    def note_use(self) -> None:
+        """Put off the end of a session that is in use. Its content is left to the requests that change it."""
+        if BEGAN not in self:
+            # Stored by the program of before this one: saved with the answer, which says when it began.
+            self.modified = True
+        self.model.objects.filter(pk=self.session_key).update(expire_date=self.get_expiry_date())
+
+    def _ends_at(self) -> float:
+        return self._began_at() + settings.SESSION_COOKIE_AGE
+
+    def _began_at(self) -> float:
+        """Return when the person signed in, in seconds since the epoch; now if that has just happened."""
+        began: dict[str, Any] = self.get(BEGAN, {})
+        at: float = began["at"] if began and began["user"] == self.get(SESSION_KEY) else time()
+        return at
 
     def _get_new_session_key(self) -> str:
         # What Django would call the row is for the cookie here. Django's types leave the method out.

@@ -5,19 +5,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from allauth.core.context import request_context
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from accounts.adapter import PasskeyNameForm
 from accounts.models import User
+from accounts.services.passkeys import UnableToUsePasskey, count_use
 from tests.browser import PortalBrowser, follow_redirects
 from tests.documents import Document
+from tests.own_database import SUPERUSER, OwnDatabase
 from tests.soft_key import SoftKey
-from tests.visits import make_person, signed_in
+from tests.visits import PASSWORD, make_person, signed_in
 
-pytestmark = pytest.mark.django_db
 SIGN_IN = "mfa_login_webauthn"
 
 
@@ -48,6 +51,14 @@ def creation_options(client: Client) -> Any:
     return json.loads(scripts[0])["creation_options"]
 
 
+def options_on(client: Client, page: str) -> Any:
+    """Return what a page asks a key to sign."""
+    scripts = Document(client.get(reverse(page)).content.decode()).root.iter("script")
+    data = [json.loads(each.text or "") for each in scripts if each.get("type") == "application/json"]
+    [options] = [found["request_options"] for found in data if "request_options" in found]
+    return options
+
+
 def answer(client: Client, credential: str) -> Any:
     return client.post(reverse(SIGN_IN), {"credential": credential})
 
@@ -69,6 +80,7 @@ def ada(key: SoftKey) -> User:
     return user
 
 
+@pytest.mark.django_db
 @pytest.mark.asvs("6.3.3")
 def test_a_passkey_signs_in_without_a_name_or_a_password(ada: User, key: SoftKey):
     client = Client()
@@ -78,6 +90,7 @@ def test_a_passkey_signs_in_without_a_name_or_a_password(ada: User, key: SoftKey
     assert client.session["_auth_user_id"] == str(ada.pk)
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "change",
     [
@@ -100,6 +113,7 @@ def test_a_key_that_signed_for_somebody_else_is_refused(ada: User, key: SoftKey,
     assert not is_signed_in(client)
 
 
+@pytest.mark.django_db
 def test_another_key_cannot_sign_under_the_id_of_ours(ada: User, key: SoftKey):
     client, forged = Client(), SoftKey(credential_id=key.credential_id, user_handle=key.user_handle)
 
@@ -108,6 +122,7 @@ def test_another_key_cannot_sign_under_the_id_of_ours(ada: User, key: SoftKey):
     assert not is_signed_in(client)
 
 
+@pytest.mark.django_db
 def test_a_signature_is_worth_nothing_a_second_time(ada: User, key: SoftKey):
     client = Client()
     credential = key.sign(ask(client))
@@ -121,6 +136,7 @@ def test_a_signature_is_worth_nothing_a_second_time(ada: User, key: SoftKey):
     assert not is_signed_in(client), "a new question was answered with an old signature"
 
 
+@pytest.mark.django_db
 def test_a_signature_for_one_session_is_worth_nothing_in_another(ada: User, key: SoftKey):
     asked, other = Client(), Client()
     ask(other)
@@ -128,6 +144,101 @@ def test_a_signature_for_one_session_is_worth_nothing_in_another(ada: User, key:
     answer(other, key.sign(ask(asked)))
 
     assert not is_signed_in(other)
+
+
+# --- A copy of a key ------------------------------------------------------------------------------
+
+
+def sign_in_with(key: SoftKey) -> Client:
+    client = Client()
+    answer(client, key.sign(ask(client)))
+    return client
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("last", "said", "opens"),
+    [
+        (7, 8, True),
+        (7, 5000, True),
+        (7, 7, False),
+        (7, 6, False),
+        (7, 0, False),
+        (0, 0, True),
+        (0, 1, True),
+        (2**32 - 1, 2**32 - 1, False),
+    ],
+)
+def test_a_key_counts_forward_or_not_at_all(last: int, said: int, opens: bool):
+    user, key = make_person(), SoftKey(uses=None)
+    enroll(user, key)
+    if last:
+        assert is_signed_in(sign_in_with(key.but(uses=last - 1)))
+
+    client = sign_in_with(key.but(uses=said - 1 if said else None))
+
+    assert is_signed_in(client) is opens
+    if not opens:
+        page = client.get(reverse("account_login"))
+        assert "may have a copy of it" in page.content.decode()
+        # It is the use that is refused, not the key.
+        assert said == 2**32 - 1 or is_signed_in(sign_in_with(key.but(uses=last)))
+
+
+@pytest.mark.django_db
+def test_the_first_use_is_held_against_what_the_key_said_when_it_was_enrolled():
+    user, key = make_person(), SoftKey(uses=41)
+    enroll(user, key)
+
+    assert not is_signed_in(sign_in_with(key.but(uses=41)))
+    assert is_signed_in(sign_in_with(key.but(uses=42)))
+
+
+def test_of_uses_at_once_that_count_alike_one_is_let_in(own_database: OwnDatabase):
+    with own_database.in_use(SUPERUSER):
+        user = make_person()
+        enroll(user, SoftKey())
+        passkey = Authenticator.objects.get(user=user, type=Authenticator.Type.WEBAUTHN)
+
+    def use(number: int) -> bool:
+        count_use(passkey=passkey, counter=2 + number // 4)
+        return True
+
+    with own_database.in_use():
+        done = own_database.in_threads(8, use)
+
+    assert {type(result) for result in done} == {bool, UnableToUsePasskey}
+    assert [done[:4].count(True), done[4:].count(True)] in ([0, 1], [1, 1])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", ["mfa_authenticate", "mfa_reauthenticate_webauthn"])
+def test_a_copy_is_no_second_factor_and_no_proof_either(page: str, ada: User, key: SoftKey):
+    assert is_signed_in(sign_in_with(key.but(uses=10)))
+    client = Client() if page == "mfa_authenticate" else signed_in(ada)
+    client.post(reverse("account_login"), {"login": ada.email, "password": PASSWORD})
+    before = client.cookies[settings.SESSION_COOKIE_NAME].value
+
+    client.post(reverse(page), {"credential": key.but(uses=10).sign(options_on(client, page))})
+    assert client.cookies[settings.SESSION_COOKIE_NAME].value == before
+    client.post(reverse(page), {"credential": key.but(uses=11).sign(options_on(client, page))})
+    assert client.cookies[settings.SESSION_COOKIE_NAME].value != before
+
+
+@pytest.mark.django_db
+def test_a_new_name_for_a_key_leaves_what_it_has_counted(ada: User, key: SoftKey):
+    read = Authenticator.objects.get(user=ada, type=Authenticator.Type.WEBAUTHN)
+    request = RequestFactory().post("/")
+    request.user, request.session = ada, signed_in(ada).session
+    assert is_signed_in(sign_in_with(key.but(uses=10)))
+
+    form = PasskeyNameForm({"name": "desk"}, instance=read)
+    assert form.is_valid()
+    with request_context(request):
+        form.save()
+
+    read.refresh_from_db()
+    assert (read.wrap().name, read.data["counter"]) == ("desk", 11)
 
 
 def broken(credential: str) -> Iterator[str]:
@@ -142,6 +253,7 @@ def broken(credential: str) -> Iterator[str]:
             yield json.dumps(whole | {"response": whole["response"] | {name: value}})
 
 
+@pytest.mark.django_db
 def test_what_is_no_answer_of_a_key_signs_nobody_in(ada: User, key: SoftKey):
     client = Client(raise_request_exception=False)
     for number in range(len(list(broken(key.sign(ask(client)))))):
@@ -158,6 +270,7 @@ def test_what_is_no_answer_of_a_key_signs_nobody_in(ada: User, key: SoftKey):
     assert is_signed_in(client)
 
 
+@pytest.mark.django_db
 def test_what_is_no_key_is_not_enrolled():
     user, key = make_person(), SoftKey()
     client = signed_in(user)
@@ -175,6 +288,7 @@ def test_what_is_no_key_is_not_enrolled():
     assert Authenticator.objects.exists()
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("change", [{"origin": "https://evil.example"}, {"site": "evil.example"}], ids=str)
 def test_a_key_of_another_site_is_not_enrolled(change: dict[str, Any]):
     user = make_person()
@@ -184,6 +298,7 @@ def test_a_key_of_another_site_is_not_enrolled(change: dict[str, Any]):
     assert not Authenticator.objects.exists()
 
 
+@pytest.mark.django_db
 @pytest.mark.browser
 @pytest.mark.asvs("6.3.3")
 def test_a_browser_makes_a_passkey_and_signs_in_with_it(browser: PortalBrowser):

@@ -1,18 +1,27 @@
 """Where people are sent: `next` stays here, mails name the configured address, no other site posts (N15, N16)."""
 
+import os
 import re
+import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
 from django.conf import settings
 from django.core import mail
+from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import Role
+from accounts.models import Membership, Role
+from tests.accounts import test_saml, test_social, test_sso
+from tests.accounts.test_social import github  # noqa: F401  # a fixture
 from tests.documents import Document
+from tests.doubles.identity_provider import Provider, running_provider
+from tests.doubles.saml_provider import SamlProvider
+from tests.factories.accounts import make_domain, make_membership, make_organization
 from tests.policy import POLICY, Audience
 from tests.routes import ROUTES, Route, name_of
 from tests.test_tenancy import UNSAFE
@@ -41,6 +50,8 @@ ELSEWHERE = [
     "https://evil.example\\@testserver",
     "/\x00/evil.example",
 ]
+# Where the whole way through a provider goes with each.
+SOME = ELSEWHERE if os.environ.get("PROVE") else ELSEWHERE[::4]
 
 
 def stays(address: str) -> bool:
@@ -101,6 +112,26 @@ def change_password(to: str) -> list[Any]:
     return [client.post(reverse("account_change_password"), form | {"next": to})]
 
 
+def with_second_factor(to: str) -> list[Any]:
+    user, seed, client = make_person(), generate_totp_secret(), visitor()
+    TOTP.activate(user, seed)
+    form = {"login": user.email, "password": PASSWORD, "next": to}
+    asked = client.post(reverse("account_login"), form)
+    page = client.get(reverse("mfa_authenticate"), {"next": to})
+    code = format_hotp_value(hotp_value(seed, int(time.time()) // 30))
+    sent = client.post(f"{reverse('mfa_authenticate')}?{urlencode({'next': to})}", {"code": code, "next": to})
+    assert "_auth_user_id" in client.session
+    return [asked, page, sent]
+
+
+def with_second_factor_as_proof(to: str) -> list[Any]:
+    user, seed = make_person(), generate_totp_secret()
+    TOTP.activate(user, seed)
+    client, address = signed_in(user), reverse("mfa_reauthenticate")
+    code = format_hotp_value(hotp_value(seed, int(time.time()) // 30))
+    return [client.get(address, {"next": to}), client.post(address, {"code": code, "next": to})]
+
+
 def newest_code() -> str:
     [code] = re.findall(r"\b\d{6}\b", str(mail.outbox[-1].body))
     return str(code)
@@ -110,7 +141,17 @@ def newest_code() -> str:
 @pytest.mark.parametrize("to", ELSEWHERE, ids=ascii)
 @pytest.mark.parametrize(
     "go",
-    [sign_in, sign_in_by_code, sign_up, sign_out, prove_again, prove_again_by_code, change_password],
+    [
+        sign_in,
+        sign_in_by_code,
+        sign_up,
+        sign_out,
+        prove_again,
+        prove_again_by_code,
+        change_password,
+        with_second_factor,
+        with_second_factor_as_proof,
+    ],
     ids=lambda go: go.__name__,
 )
 @pytest.mark.asvs("3.7.2")
@@ -127,6 +168,94 @@ def test_people_are_sent_where_they_were_going():
     to = reverse("accounts:organization-list")
 
     assert [sign_in(to)[-1]["Location"], prove_again(to)[-1]["Location"]] == [to, to]
+
+
+# --- By somebody else's page ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def acme(db: None) -> Membership:
+    """An owner of an organization whose people come through a provider."""
+    organization = make_organization("Acme")
+    make_domain(organization, "acme.example")
+    return make_membership(organization, make_person())
+
+
+def by_openid_connect(provider: Provider, acme: Membership, to: str) -> list[Any]:
+    client = Client()
+    page = client.get(reverse("accounts:sso-organization", args=[acme.organization.slug]), {"next": to})
+    back = test_sso.sign_in(client, provider, acme.organization, next=to)
+    assert "_auth_user_id" in client.session
+    return [page, back]
+
+
+def by_address(provider: Provider, acme: Membership, to: str) -> list[Any]:
+    client, address = Client(), reverse("accounts:sso-entry")
+    page = client.get(address, {"next": to})
+    left = client.post(f"{address}?{urlencode({'next': to})}", {"email": "ada@acme.example", "next": to})
+    [out] = re.findall(r'http-equiv="refresh" content="0;url=([^"]+)"', left.content.decode())
+    assert out.startswith(f"{provider.issuer}/authorize?")
+    back = test_sso.come_back(client, acme.organization, provider.answer_for(out.replace("&amp;", "&")))
+    assert "_auth_user_id" in client.session
+    return [page, back]
+
+
+def by_saml(provider: SamlProvider, acme: Membership, to: str) -> list[Any]:
+    """`next`, and a RelayState that says where to go, as some providers let people choose it."""
+    client, other = Client(), Client()
+    back = test_saml.sign_in(client, provider, acme.organization, next=to)
+    assert "_auth_user_id" in client.session
+    brought = provider.answer_for(test_sso.begin(other, acme.organization))
+    posted = test_saml.post(acme.organization, brought | {"RelayState": to})
+    refused = other.get(posted["Location"])
+    assert "_auth_user_id" not in other.session
+    return [back, posted, refused]
+
+
+def assert_all_stay(answers: list[Any]) -> None:
+    for answer in answers:
+        assert answer.status_code in (200, 302, 303, 403), answer.status_code
+        assert stays(answer.get("Location", "")), answer["Location"]
+        found = links_of(answer.content.decode()) if answer.status_code in (200, 403) else []
+        assert [link for link in found if not stays(link)] == []
+
+
+@pytest.mark.parametrize("go", [by_openid_connect, by_address], ids=lambda go: go.__name__)
+@pytest.mark.asvs("3.7.2")
+def test_nobody_is_sent_elsewhere_after_single_sign_on(
+    go: Callable[[Provider, Membership, str], list[Any]], acme: Membership
+):
+    with running_provider() as provider:
+        test_sso.set_up(provider, acme)
+        for to in SOME:
+            cache.clear()  # Sign-ins of one address are limited.
+            assert_all_stay(go(provider, acme, to))
+
+
+@pytest.mark.asvs("3.7.2")
+def test_nobody_is_sent_elsewhere_after_single_sign_on_by_saml(acme: Membership):
+    provider = SamlProvider()
+    test_saml.set_up(provider, acme)
+    for to in SOME:
+        cache.clear()
+        assert_all_stay(by_saml(provider, acme, to))
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("github")
+@pytest.mark.parametrize("to", ELSEWHERE, ids=ascii)
+@pytest.mark.asvs("3.7.2")
+def test_nobody_is_sent_elsewhere_after_a_sign_in_with_github(to: str, client: Client):
+    user = test_social.make_person("ada@acme.example")
+    begin = reverse("accounts:social-begin", args=["github"])
+
+    page = client.post(f"{begin}?{urlencode({'next': to})}", {"next": to})
+    [out] = re.findall(r'url=(https://github.com/[^"]+)"', page.content.decode())
+    [state] = parse_qs(urlsplit(out.replace("&amp;", "&")).query)["state"]
+    back = client.get(reverse("github_callback"), {"code": "a-code", "state": state, "next": to})
+
+    assert client.session["_auth_user_id"] == str(user.pk)
+    assert stays(back["Location"]), back["Location"]
 
 
 # --- Mails ---------------------------------------------------------------------------------------
