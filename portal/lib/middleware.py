@@ -11,6 +11,7 @@ from django.utils.cache import patch_vary_headers
 
 from portal.lib.context import Origin, forget, remember_origin
 from portal.lib.http import PortalHttpRequest
+from portal.lib.masking import masked
 from portal.lib.public_ids import accepted_request_id, new_req_id
 
 log = structlog.get_logger(__name__)
@@ -39,12 +40,14 @@ class RequestMiddleware:
 
     def __call__(self, request: PortalHttpRequest) -> HttpResponse:
         started = perf_counter()
+        # Kept with keys, sessions and the audit log; somebody's tool may have put its key into it.
+        if browser := request.META.get("HTTP_USER_AGENT", ""):
+            request.META["HTTP_USER_AGENT"] = browser = masked(browser)
         request.request_id = accepted_request_id(request.headers.get("x-request-id", "")) or new_req_id()
         request.logged_path = request.path
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
-        address, browser = get_adapter().get_client_ip(request), request.headers.get("user-agent", "")
-        remember_origin(Origin(request.request_id, address, browser[:LONGEST_BROWSER]))
+        remember_origin(Origin(request.request_id, get_adapter().get_client_ip(request), browser[:LONGEST_BROWSER]))
         try:
             response = self.get_response(request)
         finally:
