@@ -17,6 +17,8 @@ from portal.lib.public_ids import accepted_request_id, new_req_id
 log = structlog.get_logger(__name__)
 
 LONGEST_BROWSER = 200
+# The group that SECURE_CSP names in report-to.
+REPORTING_ENDPOINTS = 'csp="/csp-reports"'
 
 
 class RequestMiddleware:
@@ -54,8 +56,9 @@ class RequestMiddleware:
             forget()
         response["x-request-id"] = request.request_id
         response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        response.setdefault("Reporting-Endpoints", REPORTING_ENDPOINTS)
         patch_vary_headers(response, ["HX-Request"])
-        if getattr(request, "user", None) is not None and request.user.is_authenticated:
+        if "HTTP_AUTHORIZATION" in request.META or _is_signed_in(request):
             response.setdefault("Cache-Control", "private, no-store")
         milliseconds = round((perf_counter() - started) * 1000, 1)
         # The path only: a query string may carry what a customer typed.
@@ -67,6 +70,10 @@ class RequestMiddleware:
             ms=milliseconds,
         )
         return response
+
+
+def _is_signed_in(request: HttpRequest) -> bool:
+    return getattr(request, "user", None) is not None and request.user.is_authenticated
 
 
 class UserSessionsMiddleware(NotingEveryRequest):  # type: ignore[misc]  # allauth carries no types
