@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_POST
 
 from accounts.models import Role, Scope
+from dev.paths import ROOT
 from portal import urls
 from tests.factories.accounts import make_user
 from tests.policy import POLICY, Audience
@@ -209,3 +210,12 @@ def test_cookies_are_for_this_host_alone_and_for_no_script(world: World):
     for cookie in cookies.values():
         assert (cookie["secure"], cookie["httponly"], cookie["path"], cookie["domain"]) == (True, True, "/", "")
         assert cookie["samesite"] == "Lax"
+
+
+@pytest.mark.asvs("3.1.1")
+def test_what_browsers_have_to_know_is_written_down():
+    """Each header that they are told, with what happens in one that does not know it."""
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", (ROOT / "docs" / "browsers.md").read_text(), re.MULTILINE)
+    names = {name for first, _, without in rows if without for name in re.findall(r"`([\w-]+)`", first)}
+
+    assert {*HOUSE, "Content-Security-Policy", "require-trusted-types-for", "Secure", "HttpOnly", "SameSite"} <= names

@@ -186,6 +186,7 @@ ASK_PORTAL = {"header": in_headers, "address": in_address, "body": in_body, "fai
 
 
 @pytest.mark.asvs("16.2.5")
+@pytest.mark.asvs("16.3.4")
 @pytest.mark.django_db
 @pytest.mark.urls("tests.test_secrets_in_logs")
 def test_no_secret_of_a_request_is_kept_by_the_portal(settings: Any):

@@ -653,6 +653,7 @@ DOCTYPE = b'<!DOCTYPE r [<!ENTITY who "u-9">]>'
         "deep",
     ],
 )
+@pytest.mark.asvs("1.5.1")
 def test_a_document_that_two_readers_may_read_differently_opens_nothing(
     client: Client,
     provider: SamlProvider,
