@@ -1,8 +1,10 @@
-"""Structured logs: one event name with fields per line; JSON for machines, colours for people."""
+"""Structured logs: one event name with fields per line, JSON or text for people, and no secrets for anybody."""
 
 from typing import Any
 
 import structlog
+
+from portal.lib.masking import masked
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -10,6 +12,14 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+# Servers that configure their own loggers before ours: what they say of a failure is masked and shaped like the rest.
+_OURS: dict[str, Any] = {"handlers": [], "propagate": True}
+
+
+def _mask(logger: Any, method: str, line: str) -> str:
+    """Mask a line once it is whole, tracebacks and other people's messages included."""
+    return masked(line)
 
 
 def logging_config(*, as_json: bool) -> dict[str, Any]:
@@ -26,6 +36,7 @@ def logging_config(*, as_json: bool) -> dict[str, Any]:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
                     renderer,
+                    _mask,
                 ],
             }
         },
@@ -36,8 +47,12 @@ def logging_config(*, as_json: bool) -> dict[str, Any]:
             "django.server": {"level": "WARNING"},
             # Its refusals name the whole address, with the token in it if there is one.
             "django.request": {"level": "ERROR"},
-            "uvicorn.access": {"level": "WARNING"},
+            "uvicorn": _OURS,
+            "uvicorn.access": {"level": "WARNING", **_OURS},
+            "_granian": _OURS,
+            "granian.access": {"level": "WARNING", **_OURS},
             "httpx": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},
             "asyncssh": {"level": "WARNING"},
         },
     }

@@ -72,6 +72,8 @@ MIDDLEWARE = [
     "portal.lib.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    # Before whatever answers by itself: a static file or a refused host is not to be framed either.
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "portal.lib.sessions.SessionMiddleware",
@@ -82,7 +84,6 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "portal.lib.middleware.UserSessionsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 TEMPLATES = [
@@ -211,6 +212,9 @@ SECURE_CSP: dict[str, list[str]] = {
     "require-trusted-types-for": ["'script'"],
     # htmx needs a pass-through `default` policy for HTML alone (static/js/boot.js); script sinks stay closed.
     "trusted-types": ["htmx", "default"],
+    # Where browsers tell of what it stopped: the new way, named in a header of portal.lib.middleware, and the old one.
+    "report-to": ["csp"],
+    "report-uri": ["/csp-reports"],
 }
 _COOKIE_PREFIX = "" if DEVELOPMENT else "__Host-"
 SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}session"
@@ -222,6 +226,8 @@ SESSION_IDLE_SECONDS = env.number("SESSION_IDLE_SECONDS", 7 * 24 * 3600)
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf"
 CSRF_COOKIE_SECURE = not DEVELOPMENT
 CSRF_COOKIE_HTTPONLY = True
+MESSAGE_STORAGE = "portal.lib.messages.MessageStorage"
+MESSAGE_COOKIE_NAME = f"{_COOKIE_PREFIX}messages"
 CSRF_FAILURE_VIEW = "portal.views.csrf_failure"
 SECURE_SSL_REDIRECT = not DEVELOPMENT
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
@@ -245,6 +251,8 @@ STORAGES = {
     "staticfiles": {"BACKEND": "portal.lib.static_files.HashedStaticFilesStorage"},
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+# No other site has a use for them.
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 MAIL_DIR = VAR_DIR / "mail"
 MAILERS = {
     "default": {

@@ -21,6 +21,7 @@ class Audience(Enum):
     OPERATOR = "an operator key"
     DIRECTORY = "a directory token"
     SIGNED = "a provider whose signature is checked"
+    BROWSER = "browsers by themselves, without a form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ POLICY: dict[str, Rule] = {
     "readyz": ANYBODY,
     "robots-txt": ANYBODY,
     "security-txt": ANYBODY,
+    "csp-reports": of(Audience.BROWSER),
     "api-document": ANYBODY,
     "component-gallery": ANYBODY,  # development only
     "dev-mail": ANYBODY,  # development only

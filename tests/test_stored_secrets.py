@@ -5,11 +5,8 @@ them, as it stands and behind the encodings that a row may hide it in.
 """
 
 import base64
-import binascii
 import json
 import re
-import zlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,73 +33,17 @@ from portal.lib.key_format import KeyKind
 from portal.lib.one_time import put_secret
 from portal.lib.tenancy import as_platform
 from tests.factories.accounts import make_membership, make_organization, make_user
+from tests.searching import dump, layers, places_of
 
 pytestmark = pytest.mark.django_db
 
 NOW = datetime.now(UTC)
 PASSWORD = "correct horse battery staple"
-PACKED = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 
 
 @pytest.fixture(autouse=True)
 def real_sessions(settings: Any) -> None:
     settings.SESSION_ENGINE = "portal.lib.sessions"
-
-
-# --- Searching -----------------------------------------------------------------------------------
-
-
-def dump() -> Iterator[tuple[str, bytes]]:
-    """Yield table.column and every value in the database that is not null, bytes as they are."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname, a.attname, a.atttypid = 'bytea'::regtype FROM pg_class c"
-            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-            " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1, 2"
-        )
-        for table, column, is_bytes in cursor.fetchall():
-            value = f'"{column}"' if is_bytes else f'"{column}"::text'
-            cursor.execute(f'SELECT {value} FROM "{table}" WHERE "{column}" IS NOT NULL')
-            for (found,) in cursor.fetchall():
-                yield f"{table}.{column}", bytes(found) if is_bytes else found.encode()
-
-
-def layers(value: bytes, depth: int = 3) -> Iterator[bytes]:
-    """Yield a value and whatever base64 and zlib hide in it."""
-    yield value
-    if depth:
-        for token in PACKED.findall(value):
-            for opened in _unpacked(token):
-                yield from layers(opened, depth - 1)
-
-
-def _unpacked(token: bytes) -> Iterator[bytes]:
-    try:
-        opened = base64.b64decode(token.rstrip(b"=") + b"=" * (-len(token.rstrip(b"=")) % 4), altchars=b"-_")
-    except binascii.Error:
-        return
-    yield opened
-    try:
-        yield zlib.decompress(opened)
-    except zlib.error:
-        return
-
-
-def spellings(secret: str) -> set[bytes]:
-    raw = secret.encode()
-    return {raw, raw.hex().encode(), raw.hex().upper().encode(), json.dumps(secret)[1:-1].encode()}
-
-
-def places_of(secrets: dict[str, str]) -> set[tuple[str, str]]:
-    """Return what was found where."""
-    wanted = [(name, spelling) for name, secret in secrets.items() for spelling in spellings(secret)]
-    return {
-        (name, place)
-        for place, value in dump()
-        for layer in layers(value)
-        for name, spelling in wanted
-        if spelling in layer
-    }
 
 
 # --- Making --------------------------------------------------------------------------------------

@@ -93,6 +93,8 @@ def discover(issuer: str) -> Provider:
         raise ProviderError(f"The issuer calls itself “{found.issuer[:200]}”: enter exactly that.")
     for address in (found.authorization_endpoint, found.token_endpoint, found.jwks_uri):
         _checked(address)
+    if found.userinfo_endpoint:
+        _checked(found.userinfo_endpoint)
     return found
 
 

@@ -47,6 +47,7 @@ from inference.gateway.requests import Endpoint, ModelRequest, parse_request
 from inference.gateway.upstream import Refusal, Upstreams
 from inference.models import Receipt
 from inference.services.claims import IdempotentRequest, OtherBody, RequestIsRunning, claim_request, drop_claim
+from portal.lib.masking import masked
 from portal.lib.public_ids import accepted_request_id, new_req_id
 
 log = structlog.get_logger(__name__)
@@ -179,7 +180,8 @@ class Gateway:
                 raise ApiError(
                     405, f"{path[:100]} takes {allowed}.", code="method_not_allowed", headers={"allow": allowed}
                 )
-            use = KeyUse(address_of(scope, proxy_count=self._proxy_count), header(scope, b"user-agent")[:LONGEST_AGENT])
+            agent = masked(header(scope, b"user-agent")[:LONGEST_AGENT])
+            use = KeyUse(address_of(scope, proxy_count=self._proxy_count), agent)
             authorization = header(scope, b"authorization")
 
             async def knock() -> Caller:

@@ -1,7 +1,10 @@
 """The little of ASGI that the gateway speaks."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
+
+from django.conf import settings
 
 from inference.gateway.errors import ApiError
 from portal.lib.addresses import client_address
@@ -68,9 +71,32 @@ def encode_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
+@cache
+def house_headers(hsts_seconds: int) -> Headers:
+    """Return what every answer carries, as Django's middleware adds it to pages: not to be changed."""
+    headers = [
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
+    if hsts_seconds:
+        headers.append((b"strict-transport-security", b"max-age=%d; includeSubDomains; preload" % hsts_seconds))
+    return headers
+
+
+# Proxies must not collect a stream before they pass it on.
+_STREAM = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
+
+
+async def begin_stream(send: Send, headers: Mapping[str, str]) -> None:
+    """Send what comes before server-sent events."""
+    lines = encode_headers(headers.items()) + house_headers(settings.SECURE_HSTS_SECONDS) + _STREAM
+    await send({"type": "http.response.start", "status": 200, "headers": lines})
+
+
 async def send_answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Send a whole JSON answer."""
-    lines = encode_headers(headers.items())
+    lines = encode_headers(headers.items()) + house_headers(settings.SECURE_HSTS_SECONDS)
     lines += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": lines})
     await send({"type": "http.response.body", "body": body})

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from inference.gateway.answers import DONE, Event
-from inference.gateway.asgi import Send, encode_headers
+from inference.gateway.asgi import Send, begin_stream
 from inference.gateway.errors import ApiError
 from inference.gateway.exchange import Summary
 from inference.rating import usd_string
@@ -20,12 +20,7 @@ class _EventStream:
     async def _write(self, data: bytes, *, is_last: bool = False) -> None:
         if not self.has_begun:
             self.has_begun = True
-            lines = encode_headers(self._headers.items())
-            # Proxies must not collect a stream before they pass it on.
-            lines += encode_headers(
-                {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}.items()
-            )
-            await self._send({"type": "http.response.start", "status": 200, "headers": lines})
+            await begin_stream(self._send, self._headers)
         await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
 
 

@@ -8,7 +8,7 @@ import msgspec
 from django.conf import settings
 
 from inference.gateway.answers import DONE
-from inference.gateway.asgi import Send, send_answer
+from inference.gateway.asgi import Send, begin_stream, send_answer
 from inference.gateway.errors import invalid
 from inference.gateway.keys import Caller
 from inference.gateway.requests import ModelRequest
@@ -59,14 +59,7 @@ async def replay(earlier: Receipt, request: ModelRequest, own_headers: Mapping[s
     headers = {**own_headers} | {"idempotent-replayed": "true", "x-cost": usd_string(earlier.cost_usd)}
     body = msgspec.json.encode(answer)
     if request.is_stream:
-        lines = headers | {"content-type": "text/event-stream"}
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(k.encode(), v.encode()) for k, v in lines.items()],
-            }
-        )
+        await begin_stream(send, headers)
         await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n" + DONE})
     else:
         await send_answer(send, 200, headers, body)

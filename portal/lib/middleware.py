@@ -11,12 +11,15 @@ from django.utils.cache import patch_vary_headers
 
 from portal.lib.context import Origin, forget, remember_origin
 from portal.lib.http import PortalHttpRequest
+from portal.lib.masking import masked
 from portal.lib.public_ids import accepted_request_id, new_req_id
 from portal.lib.sessions import SessionStore
 
 log = structlog.get_logger(__name__)
 
 LONGEST_BROWSER = 200
+# The group that SECURE_CSP names in report-to.
+REPORTING_ENDPOINTS = 'csp="/csp-reports"'
 
 
 class RequestMiddleware:
@@ -40,20 +43,23 @@ class RequestMiddleware:
 
     def __call__(self, request: PortalHttpRequest) -> HttpResponse:
         started = perf_counter()
+        # Kept with keys, sessions and the audit log; somebody's tool may have put its key into it.
+        if browser := request.META.get("HTTP_USER_AGENT", ""):
+            request.META["HTTP_USER_AGENT"] = browser = masked(browser)
         request.request_id = accepted_request_id(request.headers.get("x-request-id", "")) or new_req_id()
         request.logged_path = request.path
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
-        address, browser = get_adapter().get_client_ip(request), request.headers.get("user-agent", "")
-        remember_origin(Origin(request.request_id, address, browser[:LONGEST_BROWSER]))
+        remember_origin(Origin(request.request_id, get_adapter().get_client_ip(request), browser[:LONGEST_BROWSER]))
         try:
             response = self.get_response(request)
         finally:
             forget()
         response["x-request-id"] = request.request_id
         response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        response.setdefault("Reporting-Endpoints", REPORTING_ENDPOINTS)
         patch_vary_headers(response, ["HX-Request"])
-        if getattr(request, "user", None) is not None and request.user.is_authenticated:
+        if "HTTP_AUTHORIZATION" in request.META or _is_signed_in(request):
             response.setdefault("Cache-Control", "private, no-store")
         milliseconds = round((perf_counter() - started) * 1000, 1)
         # The path only: a query string may carry what a customer typed.
@@ -65,6 +71,10 @@ class RequestMiddleware:
             ms=milliseconds,
         )
         return response
+
+
+def _is_signed_in(request: HttpRequest) -> bool:
+    return getattr(request, "user", None) is not None and request.user.is_authenticated
 
 
 class UserSessionsMiddleware(NotingEveryRequest):  # type: ignore[misc]  # allauth carries no types

@@ -75,6 +75,7 @@ def test_numbers_the_entries_of_each_organization_and_ties_them_together(kept):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("column", ["action", "actor_id", "target_id", "changes", "origin_id", "request_id", "via"])
+@pytest.mark.asvs("16.4.2")
 def test_an_edited_entry_is_found(kept, column):
     organization = make_organization()
     write(organization)
@@ -166,6 +167,7 @@ def test_keeps_one_line_a_day_and_organization(kept):
     ["UPDATE accounts_auditevent SET action = 'x'", "DELETE FROM accounts_auditevent", "TRUNCATE accounts_auditevent"],
 )
 @pytest.mark.parametrize("role", ["headroom_app", "headroom_platform", "headroom_owner", "postgres"])
+@pytest.mark.asvs("16.4.2")
 def test_no_role_may_change_an_entry(statement, role):
     organization = make_organization()
     write(organization)
@@ -185,6 +187,7 @@ def test_no_role_may_change_an_entry(statement, role):
 
 
 @pytest.mark.django_db
+@pytest.mark.asvs("16.4.2")
 def test_the_app_role_writes_and_reads_the_log_of_its_organization_alone():
     ours, theirs = make_organization(), make_organization()
     write(theirs)
@@ -211,6 +214,7 @@ def test_writers_at_once_leave_no_gap(own_database: OwnDatabase):
 
 
 @pytest.mark.django_db
+@pytest.mark.asvs("16.2.1")
 def test_names_the_actor_the_place_and_the_request():
     organization = make_organization()
     remember_actor(Actor("key", "key_1", "key"))

@@ -239,6 +239,7 @@ FORGED: dict[str, tuple[int, Callable[[int], dict[str, str]]]] = {
 @pytest.mark.django_db
 @pytest.mark.parametrize("forgery", FORGED)
 @pytest.mark.asvs("6.3.1")
+@pytest.mark.asvs("4.1.3")
 def test_a_forged_address_is_the_same_address(forgery: str, settings: Any):
     settings.ALLAUTH_TRUSTED_PROXY_COUNT, make = FORGED[forgery]
     people, client = [make_person() for _ in range(FORGERIES)], visitor()

@@ -260,6 +260,7 @@ def test_whoever_leaves_the_project_loses_the_keys_that_only_it_allowed(here: Pl
     assert [is_alive(key) for key in (lost, harmless, kept, shared)] == [False, True, True, True]
 
 
+@pytest.mark.asvs("8.3.3")
 def test_whoever_is_demoted_loses_the_keys_that_only_the_role_allowed(here: Place, elsewhere: Place):
     owner = here.project.organization.memberships.filter(role=Role.OWNER).get()
     member = taking_part(here, WORKER, Role.DEVELOPER)
@@ -271,6 +272,7 @@ def test_whoever_is_demoted_loses_the_keys_that_only_the_role_allowed(here: Plac
     assert [is_alive(key) for key in (kept, lost, wide)] == [True, False, False]
 
 
+@pytest.mark.asvs("8.3.3")
 def test_nobody_has_a_key_of_their_own_that_may_more_than_they(here: Place):
     worker = taking_part(here, WORKER)
 

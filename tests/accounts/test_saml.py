@@ -334,6 +334,7 @@ def another_transform(provider: SamlProvider) -> None:
         another_transform,
     ],
 )
+@pytest.mark.asvs("6.8.2")
 def test_an_answer_that_is_not_signed_as_it_must_opens_nothing(
     client: Client,
     provider: SamlProvider,
@@ -469,6 +470,7 @@ XSW = [pytest.param(*each, id=f"XSW{number}") for number, each in enumerate(WRAP
 
 @pytest.mark.usefixtures("connection")
 @pytest.mark.parametrize(("signs", "wrap"), XSW)
+@pytest.mark.asvs("6.8.2")
 def test_a_signature_that_was_wrapped_opens_nothing(
     client: Client,
     provider: SamlProvider,
@@ -651,6 +653,7 @@ DOCTYPE = b'<!DOCTYPE r [<!ENTITY who "u-9">]>'
         "deep",
     ],
 )
+@pytest.mark.asvs("1.5.1")
 def test_a_document_that_two_readers_may_read_differently_opens_nothing(
     client: Client,
     provider: SamlProvider,
@@ -701,6 +704,7 @@ def test_an_answer_works_once_in_the_browser_that_was_sent_and_for_ten_minutes(
     assert user_of(client) is None
 
 
+@pytest.mark.asvs("6.8.3")
 def test_an_assertion_that_was_used_is_refused_by_every_process_whatever_the_session_says(
     client: Client, provider: SamlProvider, organization: Organization, connection: SsoConnection
 ):

@@ -139,6 +139,7 @@ def test_who_is_new_becomes_a_member_with_the_default_role(
     assert [message.to for message in mail.outbox] == [["olga@acme.example"]]
 
 
+@pytest.mark.asvs("10.5.2")
 def test_the_second_time_the_name_at_the_provider_counts_and_not_the_address(
     client: Client, provider: Provider, organization: Organization, connection: SsoConnection
 ):
@@ -366,6 +367,8 @@ def nothing(provider: Provider, claims: Claims) -> str:
         *(changed_after_signing, no_token_at_all, nothing),
     ],
 )
+@pytest.mark.asvs("9.1.1")
+@pytest.mark.asvs("9.1.2")
 def test_a_token_that_the_provider_did_not_sign_as_it_must_opens_nothing(
     client: Client, provider: Provider, organization: Organization, connection: SsoConnection, forge: Callable[..., str]
 ):
@@ -427,6 +430,9 @@ def is_span(value: object) -> bool:
     ],
     ids=str,
 )
+@pytest.mark.asvs("9.2.1")
+@pytest.mark.asvs("9.2.3")
+@pytest.mark.asvs("10.5.4")
 def test_a_token_that_says_something_else_than_it_must_opens_nothing(
     client: Client, provider: Provider, organization: Organization, connection: SsoConnection, values: dict[str, Any]
 ):
@@ -468,6 +474,7 @@ def test_another_organizations_domain_is_not_the_providers_to_speak_for(
 
 
 @pytest.mark.asvs("10.2.1")
+@pytest.mark.asvs("10.1.2")
 def test_what_comes_back_works_once_in_the_browser_that_was_sent_and_for_ten_minutes(
     client: Client, provider: Provider, organization: Organization, connection: SsoConnection
 ):

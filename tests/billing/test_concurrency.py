@@ -57,6 +57,7 @@ def assert_books_balance(own_database):
         return cap
 
 
+@pytest.mark.asvs("2.3.4")
 def test_writers_at_once_never_pass_the_cap_and_use_it_up(own_database, project):
     def work(number):
         random = Random(number)

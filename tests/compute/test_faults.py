@@ -151,6 +151,7 @@ def test_launches_logs_in_stops_and_bills_exactly_the_running_seconds(workshop):
 
 
 @pytest.mark.parametrize("point", POINTS + (MORE_POINTS if os.environ.get("PROVE") else []))
+@pytest.mark.asvs("2.3.3")
 def test_survives_the_death_of_a_worker(workshop, point):
     instance = workshop.launch()
     is_late = any(verb in point for verb in ("stop", "terminate"))
@@ -275,6 +276,7 @@ def test_launches_while_the_broker_is_down_without_waiting_for_it_and_boots_when
     assert_nothing_is_double(workshop, instance)
 
 
+@pytest.mark.asvs("2.3.4")
 def test_sells_the_last_unit_once_to_twenty_at_once(workshop):
     Pool.objects.update(total_units=1)
     requests = [make_request(workshop.project, pool=Pool.objects.get()) for _ in range(20)]

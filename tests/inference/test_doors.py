@@ -51,6 +51,7 @@ def gateway_without_database() -> Iterator[None]:
         connections.settings[GATEWAY_ALIAS] = before
 
 
+@pytest.mark.asvs("16.5.3")
 def test_refuses_a_malformed_key_without_a_database(gateway: ServedGateway):
     with gateway_without_database():
         gateway.start()
@@ -143,6 +144,7 @@ def test_lets_a_key_in_from_its_addresses_only(gateway: ServedGateway, settings)
     assert ask() == ask("unknown") == refused
 
 
+@pytest.mark.asvs("4.1.3")
 def test_does_not_listen_to_proxies_that_it_has_none_of(gateway: ServedGateway):
     ApiKey.objects.update(allowed_addresses=["203.0.113.0/24"])
     gateway.start()

@@ -28,6 +28,7 @@ def is_nothing_billed(gateway: ServedGateway) -> bool:
 
 @pytest.mark.parametrize("fault", ["status=500", "status=429", "status=401"])
 @pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.asvs("16.5.2")
 def test_says_when_to_come_back_while_the_upstream_is_broken_and_bills_nothing(
     gateway: ServedGateway, fault: str, is_stream: bool
 ):
@@ -43,6 +44,7 @@ def test_says_when_to_come_back_while_the_upstream_is_broken_and_bills_nothing(
     assert is_nothing_billed(gateway)
 
 
+@pytest.mark.asvs("16.5.2")
 def test_comes_back_after_the_upstream_was_killed(gateway: ServedGateway, mortal_upstream: DemoUpstreamProcess):
     gateway.faulty_model("mortal", "", mortal_upstream.url)
     gateway.start()
@@ -64,6 +66,7 @@ def test_comes_back_after_the_upstream_was_killed(gateway: ServedGateway, mortal
     wait_until(answers)
 
 
+@pytest.mark.asvs("16.5.2")
 def test_asks_another_deployment_before_the_first_byte(gateway: ServedGateway):
     url = gateway.deployment.base_url
     gateway.faulty_model("twice", "status=500", url, weight=1000)

@@ -24,6 +24,7 @@ def post(gateway: ServedGateway, body: dict[str, object] = BODY, key: str = "") 
     return httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
 
 
+@pytest.mark.asvs("2.3.2")
 def test_refuses_with_402_when_the_credit_is_used_up(gateway: ServedGateway):
     gateway.set_cap(1_000)  # a token costs a thousand nano-dollars
     gateway.start()
@@ -40,6 +41,7 @@ def test_refuses_with_402_when_the_credit_is_used_up(gateway: ServedGateway):
     assert (gateway.cap.settled_nano, gateway.cap.reserved_nano) == (0, 0)
 
 
+@pytest.mark.asvs("2.3.4")
 def test_never_exceeds_the_cap_whatever_runs_at_once(gateway: ServedGateway):
     # Room for the worst case of a few requests at a time, and for some twenty real ones in all.
     limit_nano = 1_500_000
@@ -203,6 +205,8 @@ def test_takes_over_the_claim_of_a_killed_gateway(gateway: ServedGateway):
     assert IdempotencyClaim.objects.get().request_id == "req_alive"
 
 
+@pytest.mark.asvs("16.5.2")
+@pytest.mark.asvs("16.5.3")
 def test_waits_for_the_database_and_loses_no_receipt(gateway: ServedGateway, own_database):
     gateway.faulty_model("slow", "delay=300", gateway.deployment.base_url)
     gateway.start()

@@ -1,0 +1,64 @@
+"""Factors of people: what was lost is taken back, what changed is told, and staff choose nobody's password."""
+
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.contrib import admin
+from django.core import mail
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from tests.accounts.test_passkeys import answer, ask, enroll, is_signed_in
+from tests.routes import ROUTES
+from tests.soft_key import SoftKey
+from tests.visits import PASSWORD, make_person, signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def as_in_production(settings: Any) -> None:
+    settings.MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = False
+
+
+@pytest.mark.asvs("6.5.6")
+@pytest.mark.asvs("6.3.7")
+def test_a_passkey_that_was_lost_is_taken_back_and_its_owner_told():
+    user, lost = make_person(), SoftKey()
+    enroll(user, lost)
+    thief = Client()
+    kept = Authenticator.objects.get(user=user, type=Authenticator.Type.WEBAUTHN)
+    mail.outbox.clear()
+
+    signed_in(user).post(reverse("mfa_remove_webauthn", args=[kept.pk]))
+    answer(thief, lost.sign(ask(thief)))
+
+    assert not is_signed_in(thief)
+    assert [message.to for message in mail.outbox] == [[user.email]]
+
+
+@pytest.mark.asvs("6.3.7")
+def test_whose_password_changed_is_told():
+    user = make_person()
+    form = {"oldpassword": PASSWORD, "password1": "another long password", "password2": "another long password"}
+
+    signed_in(user).post(reverse("account_change_password"), form)
+
+    user.refresh_from_db()
+    assert user.check_password("another long password")
+    assert [message.to for message in mail.outbox] == [[user.email]]
+    assert "another long password" not in str(mail.outbox[0].body)
+
+
+@pytest.mark.asvs("6.4.6")
+def test_staff_can_begin_a_reset_and_choose_no_password():
+    user = make_person()
+
+    Client().post(reverse("account_reset_password"), {"email": user.email})
+
+    assert [message.to for message in mail.outbox] == [[user.email]], "the code goes to the person alone"
+    assert User not in admin.site._registry
+    # What the admin calls so is a page of one's own.
+    assert not [route.name for route in ROUTES if route.name.startswith("admin:") and "user_password" in route.name]
