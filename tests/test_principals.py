@@ -96,8 +96,7 @@ def barred(world: World) -> Caller:
 
 
 def bearer_of_a_key(world: World) -> Caller:
-    secret = world.secret(world.ours, *(scope for scope in CUSTOMER_SCOPES if scope != Scope.KEYS_WRITE))
-    return Caller(world.client(None), {"Authorization": f"Bearer {secret}"})
+    return Caller(world.client(None), {"Authorization": f"Bearer {world.secret(world.ours, *CUSTOMER_SCOPES)}"})
 
 
 def bearer_of_a_directory(world: World) -> Caller:

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test import Client
 
@@ -267,6 +270,33 @@ def test_a_person_takes_along_nothing_of_another_member_and_no_secret():
     cookies = [one.cookies[settings.SESSION_COOKIE_NAME].value for one in (client, eves)]
     rows = [stored_key(cookie) for cookie in cookies]
     assert not [secret for secret in [*secrets, *cookies, *rows, ada.password, "CREDENTIAL"] if secret in whole]
+
+
+@pytest.mark.django_db
+def test_every_part_holds_a_row_of_the_person_and_none_of_another():
+    ada, zoe = person("ada@example.com"), person("zoe@example.com")
+    organization = make_organization("Shared")
+    documents = {}
+    rights = Permission.objects.order_by("pk")
+    for user, word, right in zip((ada, zoe), ("ada-word", "zoe-word"), rights, strict=False):
+        make_membership(organization, user)
+        fill(organization, user, word)
+        SocialAccount.objects.create(user=user, provider="github", uid=word, extra_data={"login": word})
+        user.user_permissions.add(right)
+        user.groups.add(Group.objects.create(name=f"group {word}"))
+        LogEntry.objects.create(user=user, object_id=word, object_repr=word, action_flag=1)
+    for user in (ada, zoe):
+        client = signed_in(user)
+        client.get("/data/")
+        documents[user] = document_of(client)
+
+    parts = {table.of_person.name: table.name for table in TABLES if isinstance(table.of_person, Part)}
+    for part, table in parts.items():
+        rows, others = ({json.dumps(row, sort_keys=True) for row in documents[user][part]} for user in (ada, zoe))
+        assert documents[ada][part], f"nothing of {table} is shown to be taken along"
+        assert len(documents[ada][part]) == len(documents[zoe][part]), part
+        assert not rows & others, f"{part} has a row of both"
+        assert not [row for row in rows if "zoe" in row or zoe.public_id in row], part
 
 
 @pytest.mark.django_db
