@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from allauth.account.models import EmailAddress
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.core import mail
 from django.core.cache import cache
@@ -142,6 +143,12 @@ def _with_second_factor() -> Client:
     return signed_in(_with_codes(make_person()))
 
 
+def _with_account_elsewhere() -> Client:
+    person = make_person()
+    SocialAccount.objects.create(user=person, provider="github", uid=person.public_id, extra_data={"login": "ada"})
+    return signed_in(person)
+
+
 def _at_second_factor() -> Client:
     user, client = _with_codes(make_person()), visitor()
     client.post(reverse("account_login"), {"login": user.email, "password": PASSWORD})
@@ -169,6 +176,7 @@ STEPS: dict[str, Callable[[], Client]] = {
     "accounts:reauthenticate-by-code": _without_password,
     "account_logout": lambda: signed_in(make_person()),
     "account_set_password": _without_password,
+    "socialaccount_connections": _with_account_elsewhere,
     "account_confirm_login_code": _at("account_request_login_code"),
     "account_email_verification_sent": _at("account_signup"),
     "account_confirm_password_reset_code": _at("account_reset_password"),

@@ -444,6 +444,10 @@ def test_pages_say_what_was_wrong_and_lead_through(client: Client, nameserver: N
     assert "The record is not there" in client.post(verify, follow=True).content.decode()
     set_record(nameserver, domain)
     assert "acme.example is verified" in client.post(verify, follow=True).content.decode()
+    entry = AuditEvent.objects.latest("sequence")
+    assert (entry.action, entry.actor_id) == ("domain.verified", owner.user.public_id)
+    assert entry.origin_id
+    assert entry.request_id
     detail = reverse("accounts:domain-detail", args=[slug, domain.public_id])
     assert client.post(detail, {"join_role": "owner"}).status_code == 422
     client.post(detail, {"join_role": "viewer"})

@@ -132,6 +132,8 @@ def test_who_is_new_becomes_a_member_with_the_default_role(
         member.user.public_id,
         member.public_id,
     )
+    assert entry.origin_id
+    assert entry.request_id
     assert "ada@" not in entry.changes
 
 

@@ -10,48 +10,29 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test import Client
 
 from accounts.chain import Link, flaws
-from accounts.models import AuditEvent, KeyLeak, Notice, Organization, Overlap, Role, Scope, User
-from accounts.services import audit
-from accounts.services.api_keys import issue_key
-from accounts.services.key_rotation import rotate_key
-from accounts.services.organizations import rename_project
-from accounts.services.service_accounts import create_service_account
-from billing.models import SpendCap, WriteOff
-from billing.services.caps import CapTarget
+from accounts.models import AuditEvent, Organization, Role, User
 from billing.services.usage import record_usage
 from catalog.models import ServedModel
-from compute.models import HealthInterval, Instance
-from compute.services.ssh_keys import generate_ssh_key
+from compute.models import Instance
 from inference.models import Receipt
-from portal.lib.context import Origin, forget, remember_actor, remember_origin
+from portal.lib.context import forget
 from portal.lib.retention import LeftOut, Part, Table, Whose
 from portal.lib.sessions import stored_key
 from portal.lib.tenancy import _role, as_platform
 from portal.retention import TABLES
 from portal.selectors import exports
-from tests.factories.accounts import (
-    SIGNING_SECRET,
-    make_audit_endpoint,
-    make_directory_group,
-    make_directory_person,
-    make_directory_token,
-    make_domain,
-    make_invitation,
-    make_membership,
-    make_organization,
-    make_project_membership,
-    make_sso_connection,
-    make_sso_identity,
-    make_user,
-)
-from tests.factories.billing import make_cap, make_cap_warning, make_record, make_reservation
-from tests.factories.compute import make_instance
+from tests.factories.accounts import make_membership, make_organization, make_user
+from tests.factories.billing import make_record
 from tests.factories.inference import make_receipt
+from tests.filling import fill
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ORGANIZATIONS_TABLES = [table for table in TABLES if table.whose is Whose.ORGANIZATION]
@@ -61,75 +42,6 @@ ORGANIZATIONS_TABLES = [table for table in TABLES if table.whose is Whose.ORGANI
 def nobody():
     yield
     forget()
-
-
-def fill(organization: Organization, user: User, word: str) -> list[str]:
-    """Put a row into every table of the organization, by a person, with the word wherever there is text to choose.
-
-    Return the secrets that were made.
-    """
-    remember_actor_of(user, word)
-    project = organization.projects.in_order()[0]
-    rename_project(project=project, name=f"Project {word}", now=NOW)
-    issued = issue_key(project=project, name=f"key {word}", scopes=[Scope.INFERENCE], created_by=user, now=NOW)
-    pair = generate_ssh_key(organization=organization, name=f"laptop-{word}", created_by=user, now=NOW)
-    instance = make_instance(NOW, project, name=f"box-{word}", launched_by=user, ssh_keys=[pair.ssh_key])
-    HealthInterval.objects.create(
-        organization=organization, instance=instance, started_at=NOW, confirmed_to=NOW, metered_to=NOW
-    )
-    receipt = make_receipt(organization, requested_at=NOW, api_key=issued.api_key, user=user)
-    sku = receipt.served_model.sku(ServedModel.TokenKind.INPUT)
-    usage = make_record(project, sku=sku, occurred_at=NOW, api_key_id=issued.api_key.pk, user_id=user.pk)
-    record_usage([usage], reservation_id=None, now=NOW)
-    make_reservation(project, now=NOW)
-    cap = SpendCap.objects.of_organization(organization.pk).get()
-    WriteOff.objects.create(
-        organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
-    )
-    make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
-    rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
-    KeyLeak.objects.create(
-        organization=organization,
-        api_key=issued.api_key,
-        is_former_secret=True,
-        last_four="abcd",
-        url=f"https://paste.example/{word}",
-        reported_by="scanner",
-        reported_at=NOW,
-    )
-    make_audit_endpoint(organization, f"https://hooks.example.com/{word}")
-    create_service_account(
-        project=project,
-        name=f"robot {word}",
-        description=f"for {word}",
-        scopes=[Scope.INFERENCE],
-        created_by=user,
-        now=NOW,
-    )
-    make_invitation(organization, f"guest-{user.pk}@example.com", invited_by=user, now=NOW)
-    make_project_membership(organization.memberships.get(user=user), project)
-    member = organization.memberships.get(user=user)
-    make_sso_identity(
-        organization.sso_connections.first() or make_sso_connection(organization), member, subject=f"subject-{user.pk}"
-    )
-    domain = make_domain(organization, f"{word}-{organization.pk}.example".lower())
-    Notice.objects.create(
-        organization=organization, kind=Notice.Kind.DOMAIN_FAILING, subject_id=domain.public_id, created_at=NOW
-    )
-    membership = organization.memberships.get(user=user)
-    token = make_directory_token(membership, now=NOW, name=f"directory {word}")
-    listed = make_directory_person(
-        organization, f"{word}-{user.pk}@example.com".lower(), membership=membership, name=f"person {word}"
-    )
-    make_directory_group(organization, f"group {word}", listed)
-    forget()
-    digest = bytes(issued.api_key.digest).hex()
-    return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
-
-
-def remember_actor_of(user: User, word: str) -> None:
-    remember_actor(audit.person(user))
-    remember_origin(Origin("req_12345678", f"2001:db8::{user.pk:x}", f"Browser/{word}"))
 
 
 def signed_in(user: User, *, is_recent: bool = True) -> Client:
@@ -361,6 +273,33 @@ def test_a_person_takes_along_nothing_of_another_member_and_no_secret():
     cookies = [one.cookies[settings.SESSION_COOKIE_NAME].value for one in (client, eves)]
     rows = [stored_key(cookie) for cookie in cookies]
     assert not [secret for secret in [*secrets, *cookies, *rows, ada.password, "CREDENTIAL"] if secret in whole]
+
+
+@pytest.mark.django_db
+def test_every_part_holds_a_row_of_the_person_and_none_of_another():
+    ada, zoe = person("ada@example.com"), person("zoe@example.com")
+    organization = make_organization("Shared")
+    documents = {}
+    rights = Permission.objects.order_by("pk")
+    for user, word, right in zip((ada, zoe), ("ada-word", "zoe-word"), rights, strict=False):
+        make_membership(organization, user)
+        fill(organization, user, word)
+        SocialAccount.objects.create(user=user, provider="github", uid=word, extra_data={"login": word})
+        user.user_permissions.add(right)
+        user.groups.add(Group.objects.create(name=f"group {word}"))
+        LogEntry.objects.create(user=user, object_id=word, object_repr=word, action_flag=1)
+    for user in (ada, zoe):
+        client = signed_in(user)
+        client.get("/data/")
+        documents[user] = document_of(client)
+
+    parts = {table.of_person.name: table.name for table in TABLES if isinstance(table.of_person, Part)}
+    for part, table in parts.items():
+        rows, others = ({json.dumps(row, sort_keys=True) for row in documents[user][part]} for user in (ada, zoe))
+        assert documents[ada][part], f"nothing of {table} is shown to be taken along"
+        assert len(documents[ada][part]) == len(documents[zoe][part]), part
+        assert not rows & others, f"{part} has a row of both"
+        assert not [row for row in rows if "zoe" in row or zoe.public_id in row], part
 
 
 @pytest.mark.django_db

@@ -1,0 +1,103 @@
+"""A row in every table of an organization, by one person, with a word of its own wherever there is text to choose."""
+
+from datetime import UTC, datetime
+
+from accounts.models import KeyLeak, Notice, Organization, Overlap, Scope, User
+from accounts.services import audit
+from accounts.services.api_keys import issue_key
+from accounts.services.key_rotation import rotate_key
+from accounts.services.organizations import rename_project
+from accounts.services.service_accounts import create_service_account
+from billing.models import SpendCap, WriteOff
+from billing.services.caps import CapTarget
+from billing.services.usage import record_usage
+from catalog.models import ServedModel
+from compute.models import HealthInterval
+from compute.services.ssh_keys import generate_ssh_key
+from portal.lib.context import Origin, forget, remember_actor, remember_origin
+from tests.factories.accounts import (
+    SIGNING_SECRET,
+    make_audit_endpoint,
+    make_directory_group,
+    make_directory_person,
+    make_directory_token,
+    make_domain,
+    make_invitation,
+    make_project_membership,
+    make_sso_connection,
+    make_sso_identity,
+)
+from tests.factories.billing import make_cap, make_cap_warning, make_record, make_reservation
+from tests.factories.compute import make_instance
+from tests.factories.inference import make_receipt
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def fill(organization: Organization, user: User, word: str) -> list[str]:
+    """Put a row into every table of the organization, by a person, with the word wherever there is text to choose.
+
+    Return the secrets that were made.
+    """
+    remember_actor_of(user, word)
+    project = organization.projects.in_order()[0]
+    rename_project(project=project, name=f"Project {word}", now=NOW)
+    issued = issue_key(project=project, name=f"key {word}", scopes=[Scope.INFERENCE], created_by=user, now=NOW)
+    pair = generate_ssh_key(organization=organization, name=f"laptop-{word}", created_by=user, now=NOW)
+    instance = make_instance(NOW, project, name=f"box-{word}", launched_by=user, ssh_keys=[pair.ssh_key])
+    HealthInterval.objects.create(
+        organization=organization, instance=instance, started_at=NOW, confirmed_to=NOW, metered_to=NOW
+    )
+    receipt = make_receipt(organization, requested_at=NOW, api_key=issued.api_key, user=user)
+    sku = receipt.served_model.sku(ServedModel.TokenKind.INPUT)
+    usage = make_record(project, sku=sku, occurred_at=NOW, api_key_id=issued.api_key.pk, user_id=user.pk)
+    record_usage([usage], reservation_id=None, now=NOW)
+    make_reservation(project, now=NOW)
+    cap = SpendCap.objects.of_organization(organization.pk).get()
+    WriteOff.objects.create(
+        organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
+    )
+    make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
+    rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
+    KeyLeak.objects.create(
+        organization=organization,
+        api_key=issued.api_key,
+        is_former_secret=True,
+        last_four="abcd",
+        url=f"https://paste.example/{word}",
+        reported_by="scanner",
+        reported_at=NOW,
+    )
+    make_audit_endpoint(organization, f"https://hooks.example.com/{word}")
+    create_service_account(
+        project=project,
+        name=f"robot {word}",
+        description=f"for {word}",
+        scopes=[Scope.INFERENCE],
+        created_by=user,
+        now=NOW,
+    )
+    make_invitation(organization, f"guest-{user.pk}@example.com", invited_by=user, now=NOW)
+    make_project_membership(organization.memberships.get(user=user), project)
+    member = organization.memberships.get(user=user)
+    make_sso_identity(
+        organization.sso_connections.first() or make_sso_connection(organization), member, subject=f"subject-{user.pk}"
+    )
+    domain = make_domain(organization, f"{word}-{organization.pk}.example".lower())
+    Notice.objects.create(
+        organization=organization, kind=Notice.Kind.DOMAIN_FAILING, subject_id=domain.public_id, created_at=NOW
+    )
+    membership = organization.memberships.get(user=user)
+    token = make_directory_token(membership, now=NOW, name=f"directory {word}")
+    listed = make_directory_person(
+        organization, f"{word}-{user.pk}@example.com".lower(), membership=membership, name=f"person {word}"
+    )
+    make_directory_group(organization, f"group {word}", listed)
+    forget()
+    digest = bytes(issued.api_key.digest).hex()
+    return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
+
+
+def remember_actor_of(user: User, word: str) -> None:
+    remember_actor(audit.person(user))
+    remember_origin(Origin(f"req_12345678_{word}", f"2001:db8::{user.pk:x}", f"Browser/{word}"))
