@@ -35,7 +35,7 @@ from accounts.services.idempotency import Answer, claim_answer, give_claim_back,
 from accounts.services.sessions import rename_session
 from portal.lib.context import NOWHERE, Actor, Origin, current_origin, remember_actor
 from portal.lib.http import PortalHttpRequest
-from portal.lib.key_format import digest_of, kind_of
+from portal.lib.key_format import API_KEY_KINDS, digest_of, kind_of
 from portal.lib.one_time import put_secret, take_secret
 from portal.lib.tenancy import set_organization, set_user
 
@@ -331,12 +331,12 @@ def secret_in(request: Request) -> str:
 
 
 def authenticate_key(secret: str, origin: Origin = NOWHERE) -> ApiKey:
-    """Return the key and enter its organization; a malformed key never reaches the database.
+    """Return the key and enter its organization; one that is malformed or no API key never reaches the database.
 
     Raises InvalidApiKey with one and the same answer for every reason, AddressNotAllowed for a good key that may
     not be used from there.
     """
-    if kind_of(secret, settings.KEY_BRAND) is None:
+    if kind_of(secret, settings.KEY_BRAND) not in API_KEY_KINDS:
         raise InvalidApiKey
     organization_id = selectors.organization_id_of_key(digest := digest_of(secret, settings.API_KEY_PEPPER))
     if organization_id is None:

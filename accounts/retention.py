@@ -1,7 +1,7 @@
 # Long because it is one list: every table with what it holds, how long and why.
 """How long the tables of people and organizations are kept, with those of the libraries that people sign in by."""
 
-from portal.lib.retention import Age, Deleted, Kept, LeftOut, Part, Personal, Table, Whose, name_of
+from portal.lib.retention import AfterClosing, Age, Deleted, Kept, LeftOut, Part, Personal, Table, Whose, name_of
 
 ACCOUNT = Kept("the account")
 ORGANIZATION = Kept("the organization")
@@ -33,6 +33,8 @@ FORMER_SECRETS = Age(days=400)
 INVITATIONS = Age(days=90)
 STAFF_LOG = Age(days=400)
 NOTICES = Age(days=90)
+# Long enough to say who could get in, when something of its last days comes up; nobody can use any of it meanwhile.
+CLOSED = AfterClosing(Age(days=30))
 
 TABLES = (
     Table(
@@ -127,6 +129,7 @@ TABLES = (
             hidden=("digest", "hash_version"),
             shown=PROJECT | MADE_BY | SERVICE_ACCOUNT,
         ),
+        after_closing=AfterClosing(CLOSED.after, ("last_used_address", "last_used_agent")),
     ),
     Table(
         "accounts_serviceaccount",
@@ -188,6 +191,7 @@ TABLES = (
             hidden=("digest", "email"),
             shown=INVITED_BY | {"organization": name_of("accounts_organization", "organization_id", "name")},
         ),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_projectmembership",
@@ -206,6 +210,7 @@ TABLES = (
         ORGANIZATION,
         "it says whose people may join by themselves, and for whom an identity provider speaks",
         of_organization=Part("domains"),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_ssoconnection",
@@ -214,6 +219,7 @@ TABLES = (
         ORGANIZATION,
         "its people sign in through it",
         of_organization=Part("single_sign_on", hidden=("client_secret",)),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_ssoidentity",
@@ -229,6 +235,7 @@ TABLES = (
             hidden=("connection_id",),
             shown=MEMBERSHIP,
         ),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_directorytoken",
@@ -244,6 +251,7 @@ TABLES = (
         of_person=Part(
             "directory_tokens", "t.created_by_id = %(user)s", hidden=("digest", "hash_version"), shown=MADE_BY
         ),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_directoryperson",
@@ -266,6 +274,7 @@ TABLES = (
             "t.membership_id IN (SELECT id FROM accounts_membership WHERE user_id = %(user)s)",
             shown=MEMBERSHIP | {"organization": name_of("accounts_organization", "organization_id", "name")},
         ),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_directorygroup",
@@ -275,6 +284,7 @@ TABLES = (
         "it says what its people may do",
         (Personal("display_name", "the organization's own word for it"),),
         of_organization=Part("directory_groups"),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_directorygroupmember",
@@ -289,6 +299,7 @@ TABLES = (
                 "person_id": name_of("accounts_directoryperson", "person_id"),
             },
         ),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_notice",
@@ -333,6 +344,7 @@ TABLES = (
         Kept("a member does not remove it"),
         "it says where to send the log, and how far that is",
         of_organization=Part("audit_endpoints", hidden=("secret", "former_secret", "claim")),
+        after_closing=CLOSED,
     ),
     Table(
         "accounts_auditorigin",

@@ -73,9 +73,9 @@ def main() -> None:
     services = database.start()
     try:
         others = set(range(1, psutil.cpu_count() or 1)) or {0}
-        with tempfile.TemporaryDirectory() as folder, _served(_upstream(), others) as (upstream, _):
+        with tempfile.TemporaryDirectory() as folder, served(_upstream(), others) as (upstream, _):
             keys = _load(upstream)
-            with _served(_gateway(), {0}) as (gateway, process):
+            with served(gateway_command(), {0}) as (gateway, process):
                 _measure(Path(folder), upstream, gateway, keys, process)
     finally:
         database.stop(*services)
@@ -159,18 +159,19 @@ def _upstream() -> list[str]:
     return ["inference.demo_upstream"]
 
 
-def _gateway() -> list[str]:
+def gateway_command() -> list[str]:
     return ["uvicorn", "portal.asgi:application", "--no-proxy-headers", "--no-access-log"]
 
 
 @contextmanager
-def _served(module: list[str], cores: set[int]) -> Iterator[tuple[str, psutil.Process]]:
-    """Run a server on these cores until the block ends."""
+def served(module: list[str], cores: set[int]) -> Iterator[tuple[str, psutil.Process]]:
+    """Run a server until the block ends; yields its address. cores: numbers of those that it has, empty for all."""
     port = free_port()
     command = [sys.executable, "-m", *module, "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         process = psutil.Process(server.pid)
-        process.cpu_affinity(sorted(cores))
+        if cores:
+            process.cpu_affinity(sorted(cores))
         url = f"http://127.0.0.1:{port}"
         try:
             _wait_for(f"{url}/healthz")

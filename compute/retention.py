@@ -1,7 +1,7 @@
 """How long machines, and what is known of them, are kept."""
 
-from accounts.retention import MADE_BY, ORGANIZATION, PROJECT
-from portal.lib.retention import Kept, Part, Personal, Table, Whose, name_of
+from accounts.retention import CLOSED, MADE_BY, ORGANIZATION, PROJECT
+from portal.lib.retention import AfterClosing, Kept, Part, Personal, Table, Whose, name_of
 
 _WORD = "the organization's own word for it"
 _NUMBER = "a number, which leads to nobody once they are erased"
@@ -30,6 +30,7 @@ TABLES = (
         (Personal("name", _WORD), Personal("created_by_id", _NUMBER)),
         of_organization=Part("ssh_keys", shown=MADE_BY),
         of_person=Part("ssh_keys", "t.created_by_id = %(user)s", shown=MADE_BY),
+        after_closing=CLOSED,
     ),
     Table(
         "compute_instance",
@@ -45,6 +46,7 @@ TABLES = (
         ),
         of_organization=Part("instances", hidden=_INNER, shown=_INSTANCES),
         of_person=Part("instances", "t.launched_by_id = %(user)s", hidden=_INNER, shown=_INSTANCES),
+        after_closing=AfterClosing(CLOSED.after, ("user_data",)),
     ),
     Table(
         "compute_healthinterval",

@@ -7,6 +7,7 @@ them, as it stands and behind the encodings that a row may hide it in.
 import base64
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,19 +27,24 @@ from accounts.models import Membership, Organization, Overlap, Role, Scope, User
 from accounts.models.api_key import OperatorScope
 from accounts.services.api_keys import issue_key, issue_operator_key
 from accounts.services.audit_endpoints import add_endpoint, rotate_endpoint_secret
+from accounts.services.directory_tokens import LONGEST_LIFE, issue_directory_token
 from accounts.services.invitations import invite_member, mail_invitation
 from accounts.services.key_rotation import rotate_key
+from accounts.services.sso_connections import set_up_sso
 from compute.services.ssh_keys import generate_ssh_key
 from portal.lib.key_format import KeyKind
 from portal.lib.one_time import put_secret
 from portal.lib.tenancy import as_platform
-from tests.factories.accounts import make_membership, make_organization, make_user
+from tests.doubles.identity_provider import running_provider
+from tests.factories.accounts import make_domain, make_membership, make_organization, make_user
 from tests.searching import dump, layers, places_of
 
 pytestmark = pytest.mark.django_db
 
 NOW = datetime.now(UTC)
 PASSWORD = "correct horse battery staple"
+CLIENT_SECRET = "what the provider gave us, once"
+UNGUESSABLE = re.compile(r"[A-Za-z0-9_-]{16,}")
 
 
 @pytest.fixture(autouse=True)
@@ -127,11 +133,52 @@ def endpoints(organization: Organization) -> dict[str, str]:
     return secrets | {f"{name} without its prefix": secret.removeprefix("whsec_") for name, secret in secrets.items()}
 
 
+def directory_token(owner: Membership) -> str:
+    make_domain(owner.organization, "acme.example")
+    return issue_directory_token(name="Okta", life=LONGEST_LIFE, by=owner, now=NOW).secret
+
+
 def invitation(owner: Membership) -> str:
     waiting = invite_member(email="guest@example.com", role=Role.VIEWER, by=owner, now=NOW)
     assert mail_invitation(invitation_id=waiting.pk, now=NOW)
     [token] = re.findall(r"/invitations/([^/\s]+)/", str(mail.outbox[-1].body))
     return str(token)
+
+
+def single_sign_on(owner: Membership) -> dict[str, str]:
+    """Connect a provider, begin to sign in through it and with GitHub; return the client's secret and what waits."""
+    with running_provider() as provider:
+        set_up_sso(
+            issuer=provider.issuer,
+            client_id=provider.client_id,
+            client_secret=CLIENT_SECRET,
+            default_role=Role.VIEWER,
+            by=owner,
+            now=NOW,
+        )
+        through, github = Client(), Client()
+        assert through.post(f"/sso/{owner.organization.slug}/").status_code == 200
+    assert github.post("/sign-in-with/github/").status_code == 200
+    waiting = {text for client in (through, github) for text in _texts_in(dict(client.session.items()))}
+    # A public id names the connection, and opens nothing.
+    unguessable = {text for text in waiting if UNGUESSABLE.fullmatch(text) and not text.startswith("sso_")}
+    secrets = {f"of a sign-in that began: {text}": text for text in unguessable}
+    # State, nonce and verifier of the one, and at least the state of the other.
+    assert len(secrets) >= 4
+    return secrets | {"client secret of an identity provider": CLIENT_SECRET}
+
+
+def _texts_in(found: Any) -> Iterator[str]:
+    """Yield every text in nested dictionaries and lists, names too."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, dict):
+        for name, value in found.items():
+            yield from _texts_in(name)
+            yield from _texts_in(value)
+    elif isinstance(found, list | tuple):
+        for value in found:
+            yield from _texts_in(value)
 
 
 # --- The tests -----------------------------------------------------------------------------------
@@ -159,6 +206,8 @@ def test_no_secret_is_found_in_the_whole_database():
         **second_factors(client, user),
         **keys(organization, user),
         **endpoints(organization),
+        **single_sign_on(organization.memberships.get(user=user)),
+        "token of a directory": directory_token(organization.memberships.get(user=user)),
     }
     assert all(len(secret) >= 8 for secret in secrets.values())
     assert client.get("/data/").status_code == 200, "the session still opens"

@@ -14,7 +14,7 @@ from accounts.models.api_key import LONGEST_AGENT, OperatorScope
 from accounts.services.audit import changed, person, record_event
 from portal.lib.addresses import UnreadableRange, canonical_ranges
 from portal.lib.errors import DomainError
-from portal.lib.key_format import KeyKind, digest_of, new_secret
+from portal.lib.key_format import API_KEY_KINDS, KeyKind, digest_of, new_secret
 from portal.lib.model_names import UnreadableName, canonical_names
 from portal.lib.tenancy import set_organization
 
@@ -83,7 +83,7 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     is_personal: it ends when `created_by` leaves the organization. service_account: whose it is, when a program's.
     Raises UnableToIssueKey for an empty name or scope list, a date in the past, a management key that could call
     models, another key that could manage keys, a personal key of who is no member, a service account that works
-    elsewhere, rests or may less, too many keys or a closed organization; UnableToLimitKey.
+    elsewhere, rests or may less, a kind that opens nothing, too many keys or a closed organization; UnableToLimitKey.
     """
     name = _readable_name(name)
     limits = _canonical(limits)
@@ -147,6 +147,8 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
 def _check_scopes(scopes: Sequence[Scope], kind: KeyKind) -> None:
     if not scopes:
         raise UnableToIssueKey("Choose at least one scope.")
+    if kind not in API_KEY_KINDS:
+        raise UnableToIssueKey("There are no keys of this kind.")
     if kind is KeyKind.MANAGEMENT and Scope.INFERENCE in scopes:
         raise UnableToIssueKey("A management key cannot call models: make a separate key for that.")
     if kind is not KeyKind.MANAGEMENT and Scope.KEYS_WRITE in scopes:

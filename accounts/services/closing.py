@@ -1,7 +1,7 @@
 """Delete an organization: an owner asks, 30 days pass in which any owner may keep it, then it is closed.
 
 Closing ends its keys here; whoever runs something for it asks who is closed (compute: end_instances_of_closed_…).
-The rows stay for as long as docs/retention.md says.
+The rows stay for as long as docs/retention.md says: what opens something or is somebody's, 30 days more.
 """
 
 from datetime import datetime, timedelta

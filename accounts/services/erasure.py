@@ -57,7 +57,7 @@ def erase_person(*, user: User, now: datetime) -> User:
     EmailAddress.objects.filter(user=user).delete()
     Authenticator.objects.filter(user=user).delete()
     SocialAccount.objects.filter(user=user).delete()
-    AuditOrigin.objects.filter(actor_id=user.public_id).delete()
+    AuditOrigin.objects.filter(actor_id__in=_actors(user)).delete()
     addresses = [address.lower() for address in identifiers]
     _forget_in_directories(user, addresses)
     Membership.objects.of_user(user).delete()
@@ -91,7 +91,7 @@ def _lock_organizations(user: User) -> list[Organization]:
 def _refuse(user: User, organizations: list[Organization]) -> None:
     if user.is_staff:
         raise UnableToErase(_("Accounts of staff are ended by who gave them out."))
-    known_in = AuditOrigin.objects.filter(actor_id=user.public_id, organization__legal_hold=True)
+    known_in = AuditOrigin.objects.filter(actor_id__in=_actors(user), organization__legal_hold=True)
     if known_in.exists() or any(organization.legal_hold for organization in organizations):
         raise UnableToErase(_("We are obliged to keep what you did here for now. Write to us, and we say until when."))
     owners = Membership.objects.filter(organization__in=organizations, role=Role.OWNER)
@@ -106,6 +106,11 @@ def _refuse(user: User, organizations: list[Organization]) -> None:
             _("You are the only owner of %(names)s. Make another member an owner first, or delete it.")
             % {"names": ", ".join(alone)}
         )
+
+
+def _actors(user: User) -> list[str]:
+    """Return the public ids under which the person acted: their own, and those of keys that they made."""
+    return [user.public_id, *ApiKey.objects.filter(created_by=user).values_list("public_id", flat=True)]
 
 
 def _end_sessions(user: User, identifiers: Collection[str]) -> None:

@@ -24,6 +24,10 @@ class KeyKind(StrEnum):
     DIRECTORY = "scim"
 
 
+# What API keys are of. TEST is a name kept for later: none is issued, and every door refuses it like an unknown key.
+API_KEY_KINDS = (KeyKind.LIVE, KeyKind.MANAGEMENT)
+
+
 _BODY = re.compile(
     rf"(?P<brand>[a-z]{{1,8}})_(?P<kind>live|test|mgmt|op|scim)_[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
 )

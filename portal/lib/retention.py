@@ -74,6 +74,21 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class AfterClosing:
+    """What of an organization that was closed goes before its time: rows, or what is in a few columns of text.
+
+    after: counted from the closing. clears: columns that are emptied, while the row stays; empty: the rows go.
+    """
+
+    after: Age
+    clears: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        what = f"{' and '.join(f'`{column}`' for column in self.clears)} " if self.clears else ""
+        return f"; {what}no longer than {self.after} after the organization closed"
+
+
+@dataclass(frozen=True, slots=True)
 class Personal:
     """A column that may say who somebody is. kept: why erasing the person leaves it; empty where erasing takes it."""
 
@@ -106,7 +121,11 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the database. of_organization, of_person: how it is exported to whom it belongs or is about."""
+    """One table of the database.
+
+    of_organization, of_person: how it is exported to whom it belongs or is about. after_closing: what goes although
+    `rule` would keep it, once the organization is closed.
+    """
 
     name: str
     holds: str
@@ -116,6 +135,12 @@ class Table:
     personal: tuple[Personal, ...] = ()
     of_organization: Part | LeftOut | None = None
     of_person: Part | LeftOut | None = None
+    after_closing: AfterClosing | None = None
+
+    @property
+    def kept(self) -> str:
+        """How long rows stay, in words."""
+        return f"{self.rule}{self.after_closing or ''}"
 
 
 def name_of(table: str, column: str, name: str = "public_id") -> str:

@@ -132,13 +132,18 @@ class SessionMiddleware(DjangoSessionMiddleware):
     """Django's, for a store whose rows are not called what the browser holds."""
 
     def process_request(self, request: HttpRequest) -> None:
-        request.session = _store().of_cookie(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+        opened = _store().of_cookie(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+        request.session = opened
+        # Libraries that save a session early go on with another object for its row, which does not know what opens it.
+        request.opened_session = opened  # type: ignore[attr-defined]  # ours alone
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         answer = super().process_response(request, response)
         cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
         if cookie is not None and cookie.value and isinstance(request.session, SessionStore):
-            key = request.session.cookie_key
+            opened: SessionStore = request.opened_session  # type: ignore[attr-defined]  # as above
+            is_same = opened.session_key == request.session.session_key
+            key = (opened if is_same else request.session).cookie_key
             cookie.set(settings.SESSION_COOKIE_NAME, key, key)
         return answer
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -18,19 +19,34 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
 from accounts.chain import flaws
-from accounts.models import ApiKey, AuditEvent, AuditOrigin, Membership, Organization, Role, User
+from accounts.models import (
+    ApiKey,
+    AuditEvent,
+    AuditOrigin,
+    DirectoryPerson,
+    Membership,
+    Organization,
+    Role,
+    Scope,
+    User,
+)
 from accounts.selectors import links
+from accounts.services.api_keys import issue_key
 from accounts.services.erasure import UnableToErase, erase_person
 from accounts.views.sign_in import landing
 from portal.lib.context import forget
+from portal.lib.key_format import KeyKind
 from portal.lib.sessions import content_of, stored_key
 from portal.lib.tenancy import as_platform
 from portal.retention import TABLES
 from tests.factories.accounts import (
     make_directory_group,
     make_directory_person,
+    make_invitation,
     make_membership,
     make_organization,
+    make_sso_connection,
+    make_sso_identity,
     make_user,
 )
 from tests.factories.inference import make_receipt
@@ -41,7 +57,17 @@ EMAIL = "zenobia.quux@lab-canary.example"
 NAME = "Zenobia Quuxley"
 ADDRESS = "203.0.113.77"
 BROWSER = "CanaryBrowser/7.1 (Fridge)"
-IDENTIFIERS = [EMAIL, "second.quux@lab-canary.example", NAME, ADDRESS, BROWSER]
+SECOND_EMAIL = "second.quux@lab-canary.example"
+# Where a program with a key of theirs works, and what it calls itself.
+PROGRAM_ADDRESS, PROGRAM = "198.51.100.23", "CanaryScript/0.3"
+SUBJECT = "idp-subject-zq-4711"
+SOCIAL_UID, LOGIN, AVATAR = "90125551", "zenquux-dev", "https://avatars.canary.example/zq.png"
+USER_NAME, EXTERNAL_ID = "zquux01", "hr-record-000815"
+PASSKEY = "Zeno's ring"
+IDENTIFIERS = [
+    *(EMAIL, SECOND_EMAIL, NAME, ADDRESS, BROWSER, PROGRAM_ADDRESS, PROGRAM, SUBJECT),
+    *(SOCIAL_UID, LOGIN, AVATAR, USER_NAME, EXTERNAL_ID, PASSKEY),
+]
 PASSWORD = "correct horse battery staple"
 
 
@@ -63,7 +89,7 @@ def make_person() -> User:
     user = make_user(EMAIL, PASSWORD)
     user.full_name, user.time_zone = NAME, "Pacific/Chatham"
     user.save()
-    for email, is_primary in ((EMAIL, True), ("second.quux@lab-canary.example", False)):
+    for email, is_primary in ((EMAIL, True), (SECOND_EMAIL, False)):
         EmailAddress.objects.create(user=user, email=email, primary=is_primary, verified=True)
     return user
 
@@ -107,18 +133,43 @@ def a_life(user: User) -> tuple[Organization, Client]:
         assert answer.status_code == 302
     # The organization's own words, which the registry says stay.
     client.post(f"/o/{organization.slug}/projects/new/", {"name": f"Experiments of {NAME}"})
+    make_invitation(left, SECOND_EMAIL, invited_by=make_user(), now=NOW)
+    member = organization.memberships.get(user=user)
+    make_sso_identity(make_sso_connection(organization), member, SUBJECT)
+    extra = {"login": LOGIN, "avatar_url": AVATAR, "name": NAME}
+    SocialAccount.objects.create(user=user, provider="github", uid=SOCIAL_UID, extra_data=extra)
+    DirectoryPerson.objects.filter(membership=member).update(user_name=USER_NAME, external_id=EXTERNAL_ID)
+    work_with_a_key(organization, user)
     membership.delete()
-    gone = make_directory_person(left, "second.quux@lab-canary.example", name=NAME)
+    gone = make_directory_person(left, SECOND_EMAIL, name=NAME)
     make_directory_group(left, "Everybody", gone)
     staff = make_user()
     LogEntry.objects.create(user=staff, object_repr=EMAIL, action_flag=CHANGE, change_message="[]", object_id="1")
     LogEntry.objects.create(user=staff, object_repr="x", action_flag=CHANGE, change_message=f"it was {EMAIL.upper()}.")
     make_receipt(organization, requested_at=NOW, user=user)
     # Somebody is about to sign in by code with the person's other address, in a browser that nobody signed in with.
-    Client().post("/accounts/login/code/", {"email": "second.quux@lab-canary.example"})
-    data = {"name": f"{NAME}'s phone"}
+    Client().post("/accounts/login/code/", {"email": SECOND_EMAIL})
+    data = {"name": PASSKEY}
     Authenticator.objects.create(user=user, type=Authenticator.Type.WEBAUTHN, data=data)
     return organization, client
+
+
+def work_with_a_key(organization: Organization, user: User) -> None:
+    """Let a program of the person's change something by the API: the log notes from where."""
+    secret = issue_key(
+        project=organization.projects.in_order()[0],
+        name="theirs",
+        scopes=[Scope.KEYS_WRITE],
+        created_by=user,
+        now=NOW,
+        kind=KeyKind.MANAGEMENT,
+        is_personal=True,
+    ).secret
+    program = Client(REMOTE_ADDR=PROGRAM_ADDRESS, headers={"user-agent": PROGRAM, "authorization": f"Bearer {secret}"})
+    made = program.post("/api/v1/keys", {"name": "n", "scopes": ["inference"]}, content_type="application/json")
+    assert made.status_code == 201
+    # As it is noted after the transaction.
+    ApiKey.objects.filter(created_by=user).update(last_used_address=PROGRAM_ADDRESS, last_used_agent=PROGRAM)
 
 
 def erase(client: Client, typed: str = EMAIL) -> int:
@@ -142,6 +193,14 @@ def test_nothing_says_who_they_were_but_what_the_registry_keeps_with_a_reason():
         ("accounts_auditorigin", "address"),
         ("accounts_auditorigin", "browser"),
         ("mfa_authenticator", "data"),
+        ("accounts_apikey", "last_used_address"),
+        ("accounts_apikey", "last_used_agent"),
+        ("accounts_invitation", "email"),
+        ("accounts_ssoidentity", "subject"),
+        ("accounts_directoryperson", "user_name"),
+        ("accounts_directoryperson", "external_id"),
+        ("socialaccount_socialaccount", "uid"),
+        ("socialaccount_socialaccount", "extra_data"),
         ("django_admin_log", "object_repr"),
         ("django_admin_log", "change_message"),
         ("django_session", "session_data"),
@@ -190,7 +249,8 @@ def test_the_audit_log_calls_an_erased_person_by_their_id():
 
     rows = client.get(f"/o/{organization.slug}/audit-log/").context["rows"]
 
-    assert {row.actor for row in rows} == {user.public_id}
+    # And what a key of theirs did by the key's name.
+    assert {row.actor for row in rows} == {user.public_id, "theirs", "The portal"}
     assert {row.address for row in rows} == {""}
 
 
@@ -311,7 +371,8 @@ def test_other_people_keep_everything():
     assert UserSession.objects.filter(user=other).count() == 1
     assert AuditOrigin.objects.filter(actor_id=other.public_id).count() == 1
     assert EmailAddress.objects.filter(user=other).count() == 1
-    assert ApiKey.objects.count() == 0
+    # The key of their own ended with them; the one that it made is the project's.
+    assert [key.name for key in ApiKey.objects.unrevoked()] == ["n"]
     entry = LogEntry.objects.get(change_message="kept")
     assert entry.object_repr == f"not-{EMAIL} as Owner"
 

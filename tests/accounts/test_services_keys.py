@@ -19,7 +19,7 @@ from accounts.services.api_keys import (
     touch_key,
     touch_keys,
 )
-from portal.lib.key_format import KeyKind
+from portal.lib.key_format import API_KEY_KINDS, KeyKind
 from tests.factories.accounts import make_project
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -48,6 +48,17 @@ def test_refuses_a_management_key_that_calls_models():
             created_by=None,
             now=NOW,
             kind=KeyKind.MANAGEMENT,
+        )
+
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", sorted(set(KeyKind) - set(API_KEY_KINDS)))
+def test_issues_no_key_of_a_kind_that_opens_nothing(kind):
+    with pytest.raises(UnableToIssueKey, match="no keys of this kind"):
+        issue_key(
+            project=make_project(), name="ci", scopes=[Scope.INFERENCE], created_by=None, now=NOW, kind=KeyKind(kind)
         )
 
     assert not ApiKey.objects.exists()

@@ -32,6 +32,7 @@ from tests.factories.catalog import make_region, make_served_model
 from tests.own_database import SUPERUSER, OwnDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
+STALLS_AFTER = 3  # tokens
 
 
 @dataclass
@@ -168,3 +169,11 @@ def gateway(own_database: OwnDatabase, shared_upstream: DemoUpstreamProcess) -> 
         served = ServedGateway(shared_upstream.url)
         yield served
         served.stop()
+
+
+@pytest.fixture
+def stalling(gateway: ServedGateway) -> ServedGateway:
+    """Not started yet. Its model `stalling` stops after three tokens and never ends."""
+    gateway.faulty_model("stalling", f"stall={STALLS_AFTER}", gateway.deployment.base_url)
+    gateway.faulty_model("hanging", "hang", gateway.deployment.base_url)
+    return gateway

@@ -15,8 +15,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.models import Session
-from django.test import Client
 
 from accounts.models import ApiKey, Membership, Organization, Overlap, RetiredSecret, Role, Scope, ServiceAccount, User
 from accounts.services.api_keys import KeyLimits, change_key, issue_key, revoke_key
@@ -27,13 +27,12 @@ from accounts.services.members import change_role, leave_organization, remove_me
 from accounts.services.service_accounts import delete_service_account, disable_service_account
 from billing.models import SpendCap, UsageEvent
 from inference.models import Receipt
+from portal.lib.sessions import SessionStore
 from tests.factories.accounts import make_key, make_membership, make_service_account
+from tests.inference.conftest import STALLS_AFTER as TOKENS
 from tests.inference.conftest import ServedGateway, wait_until
-from tests.inference.test_doors import gateway_processes
-from tests.own_database import OwnDatabase
 
 SECONDS = 5
-TOKENS = 3
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 TOKEN = "t" * 32
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -41,14 +40,6 @@ HELLO = [{"role": "user", "content": "Hello there"}]
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-@pytest.fixture
-def stalling(gateway: ServedGateway) -> ServedGateway:
-    """Not started yet. Its model `stalling` stops after three tokens and never ends."""
-    gateway.faulty_model("stalling", f"stall={TOKENS}", gateway.deployment.base_url)
-    gateway.faulty_model("hanging", "hang", gateway.deployment.base_url)
-    return gateway
 
 
 class Running:
@@ -92,11 +83,17 @@ def asked_by_key(url: str, secret: str) -> Iterator[Running]:
         yield running
 
 
+def signed_in(user: User) -> str:
+    """Return the cookie of a new session, as the portal's own processes know it too."""
+    session = SessionStore()
+    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), BACKEND
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    return session.cookie_key
+
+
 @contextmanager
-def asked_by_page(url: str, organization: Organization, user: User) -> Iterator[Running]:
-    browser = Client()
-    browser.force_login(user, backend=BACKEND)
-    session = browser.cookies[settings.SESSION_COOKIE_NAME].value
+def asked_by_page(url: str, organization: Organization, session: str) -> Iterator[Running]:
     with httpx.stream(
         "POST",
         f"{url}/o/{organization.slug}/stream/playground",
@@ -291,7 +288,7 @@ def test_removing_a_member_cuts_what_runs_for_them_and_for_their_own_keys(stalli
     stalling.start()
 
     with ExitStack() as stack:
-        page = stack.enter_context(asked_by_page(stalling.url, stalling.organization, leaver.user))
+        page = stack.enter_context(asked_by_page(stalling.url, stalling.organization, signed_in(leaver.user)))
         mine = stack.enter_context(asked_by_key(stalling.url, personal))
         ours = stack.enter_context(asked_by_key(stalling.url, shared))
         remove_member(membership=leaver, by=owner, now=now())
@@ -345,24 +342,9 @@ def test_a_member_whose_access_ends_hears_no_more(stalling: ServedGateway, end: 
     member = make_membership(stalling.organization, role=Role.DEVELOPER)
     stalling.start()
 
-    with asked_by_page(stalling.url, stalling.organization, member.user) as running:
+    with asked_by_page(stalling.url, stalling.organization, signed_in(member.user)) as running:
         act(member, owner)
         refused, done = running.rest()
 
     assert (refused["code"], done["status"]) == (code, "cut")
     assert_billed_for_what_was_delivered()
-
-
-# --- Several processes -----------------------------------------------------------------------------
-
-
-@pytest.mark.processes
-def test_a_revoked_key_cuts_its_answers_on_every_process(stalling: ServedGateway, own_database: OwnDatabase):
-    with gateway_processes(own_database) as urls:
-        with ExitStack() as stack:
-            running = [stack.enter_context(asked_by_key(url, stalling.key.secret)) for url in urls]
-            revoke(stalling)
-            ends = [one.rest() for one in running]
-
-        assert [end[0]["error"]["code"] for end in ends] == ["invalid_api_key"] * len(urls)
-        assert_billed_for_what_was_delivered(len(urls))

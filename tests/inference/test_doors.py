@@ -232,10 +232,10 @@ PROCESSES = 4
 
 
 @contextmanager
-def gateway_processes(own: OwnDatabase) -> Iterator[list[str]]:
+def gateway_processes(own: OwnDatabase, count: int = PROCESSES) -> Iterator[list[str]]:
     """Run the portal's own entry in several processes on one database; yields their addresses."""
-    ports = [free_port() for _ in range(PROCESSES)]
-    environment = {**os.environ, **own.environment, "DJANGO_SETTINGS_MODULE": "portal.settings"}
+    ports = [free_port() for _ in range(count)]
+    environment = {**os.environ, **own.environment, "DJANGO_SETTINGS_MODULE": "tests.process_settings"}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--no-proxy-headers", "--port", str(port)],

@@ -4,17 +4,21 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2 as httpx
 import pytest
+from django.conf import settings
 
-from accounts.models import ApiKey, Overlap, Scope
+from accounts.models import ApiKey, Overlap, Project, Scope, ServiceAccount
 from accounts.services.api_keys import KeyLimits, change_key, issue_key, revoke_key
+from accounts.services.closing import GRACE, close_due_organizations, request_deletion
 from accounts.services.key_rotation import rotate_key
 from accounts.services.service_accounts import (
     delete_service_account,
     disable_service_account,
     enable_service_account,
 )
-from portal.lib.key_format import KeyKind, new_secret
-from tests.factories.accounts import make_key, make_service_account
+from billing.models import SpendCap
+from portal.lib.key_format import KeyKind, digest_of, new_secret
+from portal.lib.public_ids import new_proj_id
+from tests.factories.accounts import make_key, make_organization, make_service_account
 from tests.inference.conftest import ServedGateway
 
 type Answer = tuple[int, str | None]
@@ -66,9 +70,22 @@ EXPECTED: dict[str, dict[str, Answer]] = {
     "former, its service account is disabled": UNKNOWN,
     "its service account was enabled again": dict.fromkeys(DOORS, OK),
     "its service account is deleted": UNKNOWN,
+    "its organization is closing": dict.fromkeys(DOORS, OK),
+    "its organization is closed": UNKNOWN,
+    "over budget": {**dict.fromkeys(DOORS, OK), "chat": (402, "budget_exceeded")},
     "never issued": UNKNOWN,
+    "for tests": UNKNOWN,
     "malformed": UNKNOWN,
 }
+
+
+def secret_for_tests(project: Project, now: datetime) -> str:
+    """Return a secret of the kind that is a name only, in a row as if it had been issued."""
+    key = make_key(project, now=now).api_key
+    secret = new_secret("hr", KeyKind.TEST)
+    digest = digest_of(secret, settings.API_KEY_PEPPER)
+    ApiKey.objects.filter(pk=key.pk).update(kind=ApiKey.Kind.TEST, digest=digest, prefix="hr_test_")
+    return secret
 
 
 def make_secrets(gateway: ServedGateway) -> dict[str, str]:  # one block for each state
@@ -104,7 +121,19 @@ def make_secrets(gateway: ServedGateway) -> dict[str, str]:  # one block for eac
         disable_service_account(account=accounts[name], now=now)
     enable_service_account(account=accounts["enabled"], now=now)
     delete_service_account(account=accounts["deleted"], now=now)
+    of_closing, of_closed, of_poor = (make_organization() for _ in range(3))
+    in_closing, in_closed, in_poor = (
+        make_key(of.projects.get(), now=now).secret for of in (of_closing, of_closed, of_poor)
+    )
+    request_deletion(organization=of_closing, now=now)
+    request_deletion(organization=of_closed, now=now - GRACE)
+    close_due_organizations(now=now)
+    SpendCap.objects.create(organization=of_poor, scope=SpendCap.Scope.ORGANIZATION, limit_nano=1_000, created_at=now)
     return {
+        "its organization is closing": in_closing,
+        "its organization is closed": in_closed,
+        "over budget": in_poor,
+        "for tests": secret_for_tests(project, now),
         "its service account is disabled": rotated.secret,
         "former, its service account is disabled": owned["disabled"].secret,
         "its service account was enabled again": owned["enabled"].secret,
@@ -155,3 +184,35 @@ def test_a_list_of_models_shows_what_the_key_may_call(gateway: ServedGateway):
     client = gateway.client()
 
     assert [model.id for model in client.models.list()] == ["demo-embed"]
+
+
+@pytest.mark.asvs("8.2.2")
+@pytest.mark.parametrize("path", ["keys", "service-accounts"])
+def test_a_project_that_is_not_there_for_a_key_is_one_answer_and_no_change(gateway: ServedGateway, path: str):
+    manages = issue_key(
+        project=gateway.project,
+        name="m",
+        scopes=[Scope.KEYS_WRITE],
+        created_by=None,
+        now=datetime.now(UTC),
+        kind=KeyKind.MANAGEMENT,
+    )
+    foreign, own = make_organization().projects.get().public_id, gateway.project.public_id
+    not_there = [foreign, new_proj_id(), manages.api_key.public_id, own.upper(), gateway.project.slug, "-1", f"{2**63}"]
+    gateway.start()
+
+    def ask(project: str) -> tuple[int, str]:
+        body = {"name": "n", "scopes": ["inference"], "project": project}
+        headers = {"authorization": f"Bearer {manages.secret}"}
+        answer = httpx.post(f"{gateway.url}/api/v1/{path}", json=body, headers=headers)
+        return answer.status_code, "" if answer.status_code == 201 else str(answer.json()["errors"])
+
+    def made() -> int:
+        return ApiKey.objects.count() + ServiceAccount.objects.count()
+
+    before = made()
+    refused = {ask(project) for project in not_there}
+    assert refused == {(422, "[{'pointer': '/project', 'detail': 'There is no such project.'}]")}
+    assert made() == before
+    assert ask(own) == (201, "")
+    assert made() == before + 1

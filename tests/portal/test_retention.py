@@ -332,7 +332,7 @@ def test_a_run_is_bounded_and_the_next_one_goes_on():
     with as_platform():
         assert not delete_past(now=NOW, batch=2, most_batches=3)
         assert count("accounts_keptanswer") == 1
-        assert not delete_past(now=NOW, batch=2, most_batches=9)
+        assert not delete_past(now=NOW, batch=2, most_batches=4)
         assert delete_past(now=NOW, batch=2)
 
     assert count("accounts_keptanswer") == count("inference_receipt") == 0

@@ -1,6 +1,7 @@
 """What is in the database opens no session and shows none; what the browser holds does."""
 
 import re
+import time
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -47,6 +48,24 @@ def is_signed_in(cookie: str) -> bool:
     client = Client()
     client.cookies[django_settings.SESSION_COOKIE_NAME] = cookie
     return client.get("/data/").status_code == 200
+
+
+def test_a_library_that_goes_on_with_another_object_for_the_row_keeps_what_opens_it(user: User):
+    """django-allauth does when somebody leaves for GitHub, with a new session or with one that is there."""
+    visitor, member = Client(), sign_in(user)
+    before = cookie_of(member)
+    session = member.session
+    session["signed_in_at"] = time.time()
+    session.save()
+
+    assert visitor.post("/sign-in-with/github/").status_code == 200
+    assert member.post("/sign-in-with/github/").status_code == 200
+
+    for client in (visitor, member):
+        row = Session.objects.get(pk=stored_key(cookie_of(client)))
+        assert "github" in str(content_of(row))
+    assert cookie_of(member) == before
+    assert is_signed_in(before)
 
 
 def test_the_browser_holds_what_opens_it_and_the_rows_a_digest(user: User):
