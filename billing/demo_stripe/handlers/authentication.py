@@ -1,0 +1,22 @@
+"""The end of 3-D Secure, for whatever waits for it."""
+
+from billing.demo_stripe.account import Account
+from billing.demo_stripe.handlers.checkout import settle_session
+from billing.demo_stripe.handlers.payment_intents import finish_authentication
+from billing.demo_stripe.handlers.setup_intents import finish_setup_authentication
+from billing.demo_stripe.refusals import Body, Refused
+
+
+def authenticate(account: Account, name: str, *, succeeded: bool) -> Body:
+    """End the authentication that an intent waits for, and complete the Checkout session that it belongs to."""
+    intent = account.objects.get(name, {})
+    finish = {"payment_intent": finish_authentication, "setup_intent": finish_setup_authentication}.get(
+        intent.get("object", "")
+    )
+    if finish is None:
+        raise Refused(f"There is no intent {name}.", status=404)
+    finish(account, intent, succeeded=succeeded)
+    session = account.secrets.sessions.get(name, {}).get("session")
+    if session:
+        settle_session(account, account.objects[session], intent)
+    return intent
