@@ -122,8 +122,8 @@ class Control:
             return new_endpoint(self.account, wanted, given["secret"])
 
     def _webhooks(self, given: Body) -> Body:
-        """Plan what happens to the next `count` deliveries: delay (by `milliseconds`), drop, duplicate, reorder."""
-        plan = Plan(_one_of(given["kind"], _PLANS), int(given.get("count", 1)), int(given.get("milliseconds", 0)))
+        """Plan what happens to the next `count` deliveries: delay (by `seconds`), drop, duplicate, reorder."""
+        plan = Plan(_one_of(given["kind"], _PLANS), int(given.get("count", 1)), int(given.get("seconds", 0)))
         with self.account.lock:
             self.deliverer.plan(plan)
         return {}

@@ -36,11 +36,14 @@ class Parcel:
 
 @dataclass(slots=True)
 class Plan:
-    """What happens to the next `count` deliveries. kind: drop, delay, duplicate, reorder (sent backwards)."""
+    """What happens to the next `count` deliveries. kind: drop, delay, duplicate, reorder (sent backwards).
+
+    seconds: how long they are delayed, by the account's clock.
+    """
 
     kind: str
     count: int
-    milliseconds: int = 0
+    seconds: int = 0
     held: list[Parcel] = field(default_factory=list)
 
 
@@ -103,21 +106,19 @@ class Deliverer:
         if plan.kind == "reorder":
             plan.held.append(parcel)
             return self._start(self._post_backwards, *plan.held) if plan.count == 0 else None
-        if plan.kind == "duplicate":
-            self._start(self._post_until_taken, parcel)
-        return self._start(self._post_until_taken, parcel, wait_ms=plan.milliseconds)
+        if plan.kind == "delay":
+            return self.account.happen_later(plan.seconds, lambda: self._start(self._post_until_taken, parcel))
+        self._start(self._post_until_taken, parcel)
+        return self._start(self._post_until_taken, parcel)
 
-    def _start(self, work: Callable[..., None], *parcels: Parcel, wait_ms: int = 0) -> None:
+    def _start(self, work: Callable[..., None], *parcels: Parcel) -> None:
         with self._changed:
             self._under_way += 1
-        threading.Thread(target=self._run, args=(work, parcels, wait_ms, self._closed), daemon=True).start()
+        threading.Thread(target=self._run, args=(work, parcels, self._closed), daemon=True).start()
 
-    def _run(
-        self, work: Callable[..., None], parcels: tuple[Parcel, ...], wait_ms: int, closed: threading.Event
-    ) -> None:
+    def _run(self, work: Callable[..., None], parcels: tuple[Parcel, ...], closed: threading.Event) -> None:
         try:
-            if not closed.wait(timedelta(milliseconds=wait_ms).total_seconds()):
-                work(*parcels, closed=closed)
+            work(*parcels, closed=closed)
         finally:
             with self._changed:
                 self._under_way -= 1

@@ -25,8 +25,8 @@ def violations(shape: Shape, value: object, place: str) -> Iterator[str]:  # noq
             else:
                 for name, each in value.items():
                     yield from violations(inner, each, f"{place}.{name}")
-        case Page(of=inner):
-            yield from _in_page(inner, value, place)
+        case Page():
+            yield from _in_page(shape, value, place)
         case Thing():
             yield from _in_thing(shape, value, place)
 
@@ -62,14 +62,14 @@ def _in_list(inner: Shape, value: object, place: str) -> Iterator[str]:
         yield from violations(inner, each, f"{place}[{number}]")
 
 
-def _in_page(inner: Shape, value: object, place: str) -> Iterator[str]:
-    if not isinstance(value, dict) or value.get("object") != "list":
-        yield f"{place}: not a list object"
+def _in_page(page: Page, value: object, place: str) -> Iterator[str]:
+    if not isinstance(value, dict) or value.get("object") != page.name:
+        yield f"{place}: not a {page.name} object"
         return
     for name, kind in (("has_more", bool), ("url", str)):
         if not isinstance(value.get(name), kind):
             yield f"{place}.{name}: missing"
-    yield from _in_list(inner, value.get("data"), f"{place}.data")
+    yield from _in_list(page.of, value.get("data"), f"{place}.data")
 
 
 def _in_thing(thing: Thing, value: object, place: str) -> Iterator[str]:

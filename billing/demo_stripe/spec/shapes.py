@@ -11,9 +11,8 @@ _PLAIN = {
     "str": "text",
     "int": "integer",
     "bool": "flag",
+    "float": "number",
     "Decimal": "decimal",
-    "object": "anything",
-    "Any": "anything",
 }
 
 
@@ -45,9 +44,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A list object: a page of a longer list."""
+    """A page of a longer list, or of what a search found."""
 
     of: "Shape"
+    name: str = "list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ _AROUND: dict[str, Callable[[Shape], Shape]] = {
     **dict.fromkeys(("List", "list", "Sequence"), Many),
     **dict.fromkeys(("Dict", "dict", "Mapping", "UntypedStripeObject"), Table),
     "ListObject": Page,
+    "SearchResultObject": lambda of: Page(of, "search_result"),
 }
 
 
