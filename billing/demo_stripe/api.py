@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from billing.demo_stripe.account import Account, copy_of
-from billing.demo_stripe.calls import Call, Route, Routes
+from billing.demo_stripe.calls import Call, Handler, Routes
 from billing.demo_stripe.expansion import expand
 from billing.demo_stripe.faults import Faults, answer_of
 from billing.demo_stripe.forms import read_form
@@ -24,14 +24,16 @@ from billing.demo_stripe.handlers import (
     notices,
     payment_intents,
     payment_methods,
+    payment_pages,
     portal,
     refunds,
     setup_intents,
 )
 from billing.demo_stripe.idempotency import Kept, Keys, fingerprint_of
 from billing.demo_stripe.refusals import Body, Refused
-from billing.demo_stripe.spec.endpoints import Endpoint, find_endpoint
+from billing.demo_stripe.spec.endpoints import find_endpoint
 from billing.demo_stripe.spec.requests import read_parameters
+from billing.demo_stripe.spec.shapes import Shape
 from billing.demo_stripe.spec.source import api_version
 from billing.demo_stripe.web import Answer, Request, json_answer
 
@@ -52,6 +54,17 @@ ROUTES: Routes = {address: route for noun in _NOUNS for address, route in noun.R
 
 _TEST_KEY = re.compile(r"[sr]k_test_\w+")
 _OURS = ("not_implemented_in_double",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A request that was read: what answers it, what it expands, and what its answer is held to."""
+
+    handler: Handler
+    call: Call
+    paths: list[str]
+    answers: Shape | None
+    place: str
 
 
 @dataclass(slots=True)
@@ -117,10 +130,10 @@ class Api:
         kept = self.keys.find(key, fingerprint, self.account.now())
         if kept:
             return kept.status, kept.body, True
-        endpoint, route, call, paths = self._read(request)
+        work = self._read(request)
         self.account.request = {"id": request_id, "idempotency_key": key}
         try:
-            status, body = 200, self._work(endpoint, route, call, paths)
+            status, body = 200, self._do(work)
         except Refused as refused:
             status, body = refused.status, refused.body
             self._hold_to_codes(body)
@@ -133,32 +146,41 @@ class Api:
         self.keys.keep(key, Kept(fingerprint, status, body, self.account.now()))
         return status, body, False
 
-    def _read(self, request: Request) -> tuple[Endpoint, Route, Call, list[str]]:
+    def _read(self, request: Request) -> _Work:
+        form = read_form(request.body.decode(errors="replace") if request.method == "post" else request.query)
         found = find_endpoint(request.method, request.path)
         if found is None:
-            raise Refused(
-                f"Unrecognized request URL ({request.method.upper()}: {request.path}).", status=404, code="url_invalid"
-            )
-        route = ROUTES.get((found.endpoint.method, found.endpoint.path))
+            return self._read_own_page(request, form)
+        endpoint = found.endpoint
+        route = ROUTES.get((endpoint.method, endpoint.path))
         if route is None:
-            raise _not_here(f"{found.endpoint.method.upper()} {found.endpoint.path}")
-        form = read_form(request.body.decode() if request.method == "post" else request.query)
+            raise _not_here(f"{endpoint.method.upper()} {endpoint.path}")
         is_current = "stripe-version" in request.headers
         if not is_current and "payment_method_types" in form:
             # The name of older versions, which callers without a version speak.
             form["allowed_payment_method_types"] = form.pop("payment_method_types")
-        given = read_parameters(found.endpoint, form)
+        given = read_parameters(endpoint, form)
         paths = given.pop("expand", [])
         for name in given:
             if name not in route.takes:
-                raise _not_here(f"the parameter {name} of {found.endpoint.path}", name)
-        return found.endpoint, route, Call(self.account, request.path, found.ids, given, is_current), paths
+                raise _not_here(f"the parameter {name} of {endpoint.path}", name)
+        call = Call(self.account, request.path, found.ids, given, is_current)
+        return _Work(route.handler, call, paths, endpoint.answers, f"{endpoint.method} {endpoint.path}")
 
-    def _work(self, endpoint: Endpoint, route: Route, call: Call, paths: list[str]) -> Body:
-        body = copy_of(route.handler(call))
-        expand(self.account, body, paths)
-        if endpoint.answers is not None:
-            self.account.hold_to(endpoint.answers, body, f"{endpoint.method} {endpoint.path}")
+    def _read_own_page(self, request: Request, form: Body) -> _Work:
+        own = payment_pages.find_handler(request.method, request.path)
+        if own is None:
+            raise Refused(
+                f"Unrecognized request URL ({request.method.upper()}: {request.path}).", status=404, code="url_invalid"
+            )
+        handler, ids = own
+        return _Work(handler, Call(self.account, request.path, ids, form), [], None, "")
+
+    def _do(self, work: _Work) -> Body:
+        body = copy_of(work.handler(work.call))
+        expand(self.account, body, work.paths)
+        if work.answers is not None:
+            self.account.hold_to(work.answers, body, work.place)
         return body
 
     def _hold_to_codes(self, body: Body) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import stripe
 
 from billing.demo_stripe.server import make_server
@@ -77,6 +78,11 @@ class StripeDouble:
         request = urllib.request.Request(f"{self.url}/_control/{path}", body, headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
+
+
+def told(refused: pytest.ExceptionInfo[stripe.StripeError]) -> Any:
+    """Return what Stripe told of a refusal, whose fields its library types as possibly missing."""
+    return refused.value.error
 
 
 @contextmanager
