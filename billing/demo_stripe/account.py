@@ -21,10 +21,11 @@ DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Something that happens by itself once the account's clock shows `due`."""
+    """Something that happens by itself once the account's clock shows `due`: a verb, and the ids that it is about."""
 
     due: int
-    action: Callable[[], None]
+    verb: str
+    names: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -52,11 +53,13 @@ class Account:
         self.address = address
         self.lock = threading.RLock()
         self.on_event: Callable[[Body], None] = lambda event: None
+        # What the verbs of `later` do, given the account and the ids.
+        self.verbs: dict[str, Callable[..., object]] = {}
         self.drift: list[str] = []
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the address and who is told of events."""
+        """Forget everything but the address, the verbs and who is told of events."""
         self.objects: dict[str, Body] = {}
         self.secrets = Secrets()
         self.offset_seconds = 0
@@ -70,8 +73,8 @@ class Account:
         """Return the account's time in seconds since 1970, which `advance` moves on."""
         return int(time.time()) + self.offset_seconds
 
-    def happen_later(self, seconds: int, action: Callable[[], None]) -> None:
-        self.later.append(Later(self.now() + seconds, action))
+    def happen_later(self, seconds: int, verb: str, *names: str) -> None:
+        self.later.append(Later(self.now() + seconds, verb, names))
 
     def advance(self, seconds: int) -> None:
         """Move the clock on, stopping at everything that is due on the way."""
@@ -80,7 +83,7 @@ class Account:
             soonest = min(due, key=lambda each: each.due)
             self.offset_seconds += max(0, soonest.due - self.now())
             self.later.remove(soonest)
-            soonest.action()
+            self.verbs[soonest.verb](self, *soonest.names)
         self.offset_seconds += max(0, target - self.now())
 
     # Objects

@@ -10,8 +10,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from billing.demo_stripe import movements
 from billing.demo_stripe.account import Account, copy_of
-from billing.demo_stripe.calls import Call, Handler, Routes
+from billing.demo_stripe.calls import Call, Handler, LaterVerbs, Routes
 from billing.demo_stripe.expansion import expand
 from billing.demo_stripe.faults import Faults, answer_of
 from billing.demo_stripe.forms import read_form
@@ -51,8 +52,13 @@ _NOUNS = (
     setup_intents,
 )
 ROUTES: Routes = {address: route for noun in _NOUNS for address, route in noun.ROUTES.items()}
+LATER: LaterVerbs = {
+    verb: action
+    for noun in (balance, checkout, customers, disputes, movements, refunds)
+    for verb, action in noun.LATER.items()
+}
 
-_TEST_KEY = re.compile(r"[sr]k_test_\w+")
+_TEST_KEY = re.compile(r"[sr]k_test_[\w-]+")
 _OURS = ("not_implemented_in_double",)
 
 
@@ -76,6 +82,9 @@ class Api:
     keys: Keys = field(default_factory=Keys)
     faults: Faults = field(default_factory=Faults)
     asked: deque[Body] = field(default_factory=lambda: deque(maxlen=10_000))
+
+    def __post_init__(self) -> None:
+        self.account.verbs |= LATER
 
     def reset(self) -> None:
         self.keys.reset()

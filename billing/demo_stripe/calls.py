@@ -37,3 +37,6 @@ def route(handler: Handler, takes: str = "") -> Route:
 
 
 type Routes = dict[tuple[str, str], Route]
+
+# What happens by itself: a verb → what it does, given the account and the ids that it is about.
+type LaterVerbs = dict[str, Callable[..., object]]

@@ -59,6 +59,7 @@ class Deliverer:
         self._under_way = 0
         self._closed = threading.Event()
         account.on_event = self.send
+        account.verbs["deliver"] = self._deliver
 
     def send(self, event: Body) -> None:
         """Send an event to every endpoint that wants it. The caller holds the account's lock."""
@@ -94,6 +95,11 @@ class Deliverer:
         version = endpoint["api_version"] or event["api_version"]
         return Parcel(copy_of(event) | {"api_version": version}, endpoint["id"], endpoint["url"])
 
+    def _deliver(self, account: Account, event: str, endpoint: str) -> None:
+        kept = account.objects.get(endpoint)
+        if kept and not kept.get("deleted"):
+            self._start(self._post_until_taken, self._parcel(account.objects[event], kept))
+
     def _begin(self, parcel: Parcel) -> None:
         plan = self.plans[0] if self.plans else None
         if plan is None:
@@ -107,7 +113,7 @@ class Deliverer:
             plan.held.append(parcel)
             return self._start(self._post_backwards, *plan.held) if plan.count == 0 else None
         if plan.kind == "delay":
-            return self.account.happen_later(plan.seconds, lambda: self._start(self._post_until_taken, parcel))
+            return self.account.happen_later(plan.seconds, "deliver", parcel.event["id"], parcel.endpoint)
         self._start(self._post_until_taken, parcel)
         return self._start(self._post_until_taken, parcel)
 

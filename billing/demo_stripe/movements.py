@@ -1,6 +1,7 @@
 """Money moving on the account: balance transactions, what charges cost, and when money is there."""
 
 from billing.demo_stripe.account import DAY, Account
+from billing.demo_stripe.calls import LaterVerbs
 from billing.demo_stripe.refusals import Body
 
 SETTLING_SECONDS = 2 * DAY
@@ -47,5 +48,12 @@ def record_movement(  # noqa: PLR0913  # all that a movement is, each by name
         type=kind,
     )
     if not at_once:
-        account.happen_later(SETTLING_SECONDS, lambda: movement.update(status="available"))
+        account.happen_later(SETTLING_SECONDS, "settle_movement", movement["id"])
     return movement
+
+
+def _settle(account: Account, movement: str) -> None:
+    account.objects[movement]["status"] = "available"
+
+
+LATER: LaterVerbs = {"settle_movement": _settle}

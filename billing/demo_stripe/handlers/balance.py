@@ -1,7 +1,7 @@
 """The account's own money: its balance, what moved it, and payouts to its bank."""
 
 from billing.demo_stripe.account import DAY, Account
-from billing.demo_stripe.calls import Call, Routes, route
+from billing.demo_stripe.calls import Call, LaterVerbs, Routes, route
 from billing.demo_stripe.movements import record_movement
 from billing.demo_stripe.records import PAGING, listing, page_of, retrieving, shaped, updating
 from billing.demo_stripe.refusals import Body, Refused
@@ -76,11 +76,12 @@ def _new_payout(account: Account, known: Body) -> Body:
         account, amount=-payout["amount"], currency=payout["currency"], kind="payout", source=payout["id"], at_once=True
     )["id"]
     account.emit("payout.created", payout)
-    account.happen_later(DAY, lambda: _arrive(account, payout))
+    account.happen_later(DAY, "arrive_payout", payout["id"])
     return payout
 
 
-def _arrive(account: Account, payout: Body) -> None:
+def _arrive(account: Account, name: str) -> None:
+    payout = account.objects[name]
     payout["status"] = "paid"
     account.emit("payout.paid", payout)
 
@@ -94,3 +95,5 @@ ROUTES: Routes = {
     ("get", "/v1/payouts/{payout}"): retrieving("payout"),
     ("post", "/v1/payouts/{payout}"): updating("payout", "metadata", "payout.updated"),
 }
+
+LATER: LaterVerbs = {"arrive_payout": _arrive}

@@ -1,7 +1,7 @@
 """Checkout sessions in setup and payment mode: made by the API, completed on the hosted page."""
 
 from billing.demo_stripe.account import DAY, Account
-from billing.demo_stripe.calls import Call, Routes, route
+from billing.demo_stripe.calls import Call, LaterVerbs, Routes, route
 from billing.demo_stripe.cards import TestCard
 from billing.demo_stripe.handlers.catalog import create_price
 from billing.demo_stripe.handlers.customers import new_customer
@@ -52,7 +52,7 @@ def create_session(call: Call) -> Body:
         intent = new_setup_intent(account, {**given.get("setup_intent_data", {}), "customer": given.get("customer")})
         session["setup_intent"] = intent["id"]
         account.emit("setup_intent.created", intent)
-    account.happen_later(session["expires_at"] - account.now(), lambda: _lapse(account, session))
+    account.happen_later(session["expires_at"] - account.now(), "lapse_session", session["id"])
     return session
 
 
@@ -188,7 +188,8 @@ def _customer_details(email: str) -> Body:
     }
 
 
-def _lapse(account: Account, session: Body) -> None:
+def _lapse(account: Account, name: str) -> None:
+    session = account.objects[name]
     if session["status"] == "open":
         _expire(account, session)
 
@@ -211,3 +212,5 @@ ROUTES: Routes = {
     ("get", "/v1/checkout/sessions/{session}/line_items"): route(list_line_items, PAGING),
     ("post", "/v1/checkout/sessions/{session}/expire"): route(expire_session),
 }
+
+LATER: LaterVerbs = {"lapse_session": _lapse}

@@ -4,7 +4,7 @@ import re
 import secrets
 
 from billing.demo_stripe.account import Account
-from billing.demo_stripe.calls import Call, Routes, route
+from billing.demo_stripe.calls import Call, LaterVerbs, Routes, route
 from billing.demo_stripe.handlers.payment_methods import attach, find_payment_method
 from billing.demo_stripe.records import PAGING, change, listing, page_of, retrieving, shaped
 from billing.demo_stripe.refusals import Body, Refused, missing_object
@@ -212,17 +212,18 @@ def _add_tax_id(account: Account, customer: Body, given: Body) -> Body:
     # Numbers of nine zeros and nine ones are verified and not, as with Stripe's own test numbers; others stay pending.
     outcome = {"0" * 9: "verified", "1" * 9: "unverified"}.get(value[-9:])
     if status == "pending" and outcome:
-        account.happen_later(60, lambda: _verify(account, tax_id, outcome))
+        account.happen_later(60, "verify_tax_id", tax_id["id"], outcome)
     return tax_id
 
 
-def _verify(account: Account, tax_id: Body, outcome: str) -> None:
-    if not tax_id.get("deleted") and account.objects.get(tax_id["id"]) is tax_id:
-        name = "Verified Name" if outcome == "verified" else None
+def _verify(account: Account, name: str, outcome: str) -> None:
+    tax_id = account.objects[name]
+    if not tax_id.get("deleted"):
+        found = "Verified Name" if outcome == "verified" else None
         change(
             account,
             tax_id,
-            {"verification": {"status": outcome, "verified_address": None, "verified_name": name}},
+            {"verification": {"status": outcome, "verified_address": None, "verified_name": found}},
             "customer.tax_id.updated",
         )
 
@@ -253,3 +254,5 @@ ROUTES: Routes = {
     ("get", "/v1/customers/{customer}/balance_transactions"): route(list_balance_transactions, PAGING),
     ("get", "/v1/customers/{customer}/balance_transactions/{transaction}"): route(retrieve_balance_transaction),
 }
+
+LATER: LaterVerbs = {"verify_tax_id": _verify}

@@ -1,7 +1,7 @@
 """Disputes and inquiries: opened by a card's bank, answered with evidence, won, lost or given up."""
 
 from billing.demo_stripe.account import DAY, Account
-from billing.demo_stripe.calls import Call, Routes, route
+from billing.demo_stripe.calls import Call, LaterVerbs, Routes, route
 from billing.demo_stripe.movements import record_movement
 from billing.demo_stripe.records import change, listing, retrieving
 from billing.demo_stripe.refusals import Body, Refused
@@ -40,7 +40,7 @@ def open_dispute(account: Account, charge: Body, *, reason: str, is_inquiry: boo
     if not is_inquiry:
         _move(account, dispute, -dispute["amount"], fee=DISPUTE_FEE)
         account.emit("charge.dispute.funds_withdrawn", dispute)
-    account.happen_later(ANSWER_SECONDS, lambda: _lapse(account, dispute))
+    account.happen_later(ANSWER_SECONDS, "lapse_dispute", dispute["id"])
     return dispute
 
 
@@ -98,7 +98,8 @@ def _move(account: Account, dispute: Body, amount: int, fee: int = 0) -> None:
     dispute["balance_transactions"].append(dict(movement))
 
 
-def _lapse(account: Account, dispute: Body) -> None:
+def _lapse(account: Account, name: str) -> None:
+    dispute = account.objects[name]
     if dispute["status"] in ("needs_response", "warning_needs_response"):
         dispute["evidence_details"]["past_due"] = True
         end_dispute(account, dispute, won=False)
@@ -110,3 +111,5 @@ ROUTES: Routes = {
     ("post", "/v1/disputes/{dispute}"): route(update_dispute, "evidence metadata submit"),
     ("post", "/v1/disputes/{dispute}/close"): route(close_dispute),
 }
+
+LATER: LaterVerbs = {"lapse_dispute": _lapse}

@@ -1,7 +1,7 @@
 """Charges as they can be read, and refunds of them: at once, a day later, or failed a day later."""
 
 from billing.demo_stripe.account import DAY, Account
-from billing.demo_stripe.calls import Call, Routes, route
+from billing.demo_stripe.calls import Call, LaterVerbs, Routes, route
 from billing.demo_stripe.movements import record_movement
 from billing.demo_stripe.records import find_kept, listing, retrieving, shaped, updating
 from billing.demo_stripe.refusals import Body, Refused, missing_parameter
@@ -36,7 +36,7 @@ def create_refund(call: Call) -> Body:
     account.emit("refund.created", refund)
     account.emit("charge.refunded", charge)
     if card.refund != "succeeded":
-        account.happen_later(DAY, lambda: _finish(account, refund, charge, failed=card.refund == "failed"))
+        account.happen_later(DAY, f"refund_{card.refund}", refund["id"])
     return refund
 
 
@@ -75,9 +75,18 @@ def _count(charge: Body, amount: int) -> None:
     charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
 
 
-def _finish(account: Account, refund: Body, charge: Body, *, failed: bool) -> None:
+def _succeed(account: Account, name: str) -> None:
+    _finish(account, account.objects[name], failed=False)
+
+
+def _fail(account: Account, name: str) -> None:
+    _finish(account, account.objects[name], failed=True)
+
+
+def _finish(account: Account, refund: Body, *, failed: bool) -> None:
     previous = {"status": refund["status"]}
     if failed:
+        charge = account.objects[refund["charge"]]
         _count(charge, -refund["amount"])
         back = record_movement(
             account, amount=refund["amount"], currency=refund["currency"], kind="refund_failure", source=refund["id"]
@@ -104,3 +113,5 @@ ROUTES: Routes = {
     ("get", "/v1/radar/early_fraud_warnings"): listing("radar.early_fraud_warning", "charge payment_intent"),
     ("get", "/v1/radar/early_fraud_warnings/{early_fraud_warning}"): retrieving("radar.early_fraud_warning"),
 }
+
+LATER: LaterVerbs = {"refund_pending": _succeed, "refund_failed": _fail}

@@ -46,7 +46,7 @@ def package_folder() -> Path:
 def module_named(name: str) -> ModuleSource:
     """Return a module of the package by its dotted name. Raises SpecMissing when there is none."""
     path = package_folder().joinpath(*name.split(".")[1:])
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    file = path.joinpath("__init__.py") if path.is_dir() else path.with_suffix(".py")
     if not file.exists():
         raise SpecMissing(f"The package `stripe` has no module {name}.")
     module = ModuleSource(name)
@@ -65,7 +65,7 @@ def class_named(module: str, name: str) -> ClassSource:
 @cache
 def api_version() -> str:
     """Return the version of the API that the package was generated for, such as 2026-10-28.endive."""
-    tree = ast.parse((package_folder() / "_api_version.py").read_text())
+    tree = ast.parse((package_folder().joinpath("_api_version.py")).read_text())
     for node in ast.walk(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id="CURRENT")], value=ast.Constant(value=str(version))):

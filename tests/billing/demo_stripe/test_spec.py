@@ -1,10 +1,11 @@
 """What is read from the source of Stripe's library, and that a departure from it is seen."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import stripe
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.demo_stripe.account import Account, known_codes
@@ -73,10 +74,7 @@ def test_reads_what_an_endpoint_answers():
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_an_empty_object_of_every_kind_departs_from_nothing(kind: str):
-    departures = wrong(kind)
-
-    # Texts that Stripe lists are empty until the object is made; nothing else may be wrong.
-    assert [each for each in departures if "'' is none of" not in each] == []
+    assert wrong(kind) == []
 
 
 @pytest.mark.parametrize(
@@ -146,12 +144,11 @@ def test_reads_a_form(text: str, expected: object):
     assert read_form(text) == expected
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_form_or_is_refused(text: str):
-    try:
+    with suppress(Refused):
         assert isinstance(read_form(text), dict)
-    except Refused as refused:
-        assert refused.status == 400
 
 
 def test_values_are_of_their_types():
@@ -182,6 +179,7 @@ def shapes() -> st.SearchStrategy[Shape]:
     )
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     shapes(),
     st.recursive(
