@@ -39,8 +39,8 @@ class Secrets:
     spent: set[str] = field(default_factory=set)
     # How authentication of an intent ended.
     authenticated: dict[str, bool] = field(default_factory=dict)
-    # What a Checkout session was made with, as far as the session does not show it.
-    sessions: dict[str, Body] = field(default_factory=dict)
+    # What an object was made with or leads back to, as far as it does not show it.
+    made_with: dict[str, Body] = field(default_factory=dict)
     signing: dict[str, str] = field(default_factory=dict)
     # The balance transactions of each payout.
     payouts: dict[str, set[str]] = field(default_factory=dict)

@@ -29,6 +29,7 @@ from billing.demo_stripe.handlers import (
     portal,
     refunds,
     setup_intents,
+    tax,
 )
 from billing.demo_stripe.idempotency import Kept, Keys, fingerprint_of
 from billing.demo_stripe.refusals import Body, Refused
@@ -50,6 +51,7 @@ _NOUNS = (
     portal,
     refunds,
     setup_intents,
+    tax,
 )
 ROUTES: Routes = {address: route for noun in _NOUNS for address, route in noun.ROUTES.items()}
 LATER: LaterVerbs = {

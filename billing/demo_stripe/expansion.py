@@ -43,9 +43,9 @@ def _whole_list(found: list[Body], url: str) -> Body:
     return {"object": "list", "data": found[:10], "has_more": len(found) > 10, "url": url}  # noqa: PLR2004  # one page
 
 
-def _line_items(account: Account, session: Body) -> Body:
-    found = [account.objects[name] for name in account.secrets.sessions[session["id"]]["items"]]
-    return _whole_list(found, f"/v1/checkout/sessions/{session['id']}/line_items")
+def _line_items(account: Account, of: Body) -> Body:
+    found = [account.objects[name] for name in account.secrets.made_with[of["id"]]["items"]]
+    return _whole_list(found, f"/v1/{of['object'].replace('.', '/')}s/{of['id']}/line_items")
 
 
 def _tax_ids(account: Account, customer: Body) -> Body:
@@ -60,6 +60,7 @@ def _refunds(account: Account, charge: Body) -> Body:
 
 _LISTS: dict[tuple[str | None, str], Callable[[Account, Body], Body]] = {
     ("checkout.session", "line_items"): _line_items,
+    ("tax.calculation", "line_items"): _line_items,
     ("customer", "tax_ids"): _tax_ids,
     ("charge", "refunds"): _refunds,
 }

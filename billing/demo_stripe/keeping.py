@@ -59,7 +59,7 @@ def _snapshot(account: Account) -> Body:
         "set_up": sorted(kept.set_up),
         "spent": sorted(kept.spent),
         "authenticated": kept.authenticated,
-        "sessions": kept.sessions,
+        "made_with": kept.made_with,
         "signing": kept.signing,
         "payouts": {name: sorted(paid) for name, paid in kept.payouts.items()},
     }
@@ -75,7 +75,7 @@ def _restore(account: Account, kept: Body) -> None:
         set_up=set(kept["set_up"]),
         spent=set(kept["spent"]),
         authenticated=kept["authenticated"],
-        sessions=kept["sessions"],
+        made_with=kept["made_with"],
         signing=kept["signing"],
         payouts={name: set(paid) for name, paid in kept["payouts"].items()},
     )

@@ -16,7 +16,7 @@ def authenticate(account: Account, name: str, *, succeeded: bool) -> Body:
     if finish is None:
         raise Refused(f"There is no intent {name}.", status=404)
     finish(account, intent, succeeded=succeeded)
-    session = account.secrets.sessions.get(name, {}).get("session")
+    session = account.secrets.made_with.get(name, {}).get("session")
     if session:
         settle_session(account, account.objects[session], intent)
     return intent

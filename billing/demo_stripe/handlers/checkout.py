@@ -47,7 +47,7 @@ def create_session(call: Call) -> Body:
         },
     )
     session["url"] = f"{account.address}/c/{session['id']}"
-    account.secrets.sessions[session["id"]] = {"given": given, "items": [item["id"] for item in items]}
+    account.secrets.made_with[session["id"]] = {"given": given, "items": [item["id"] for item in items]}
     if not is_payment:
         intent = new_setup_intent(account, {**given.get("setup_intent_data", {}), "customer": given.get("customer")})
         session["setup_intent"] = intent["id"]
@@ -65,7 +65,7 @@ def expire_session(call: Call) -> Body:
 
 def list_line_items(call: Call) -> Body:
     session = call.account.find("checkout.session", call.ids[0])
-    items = [call.account.objects[name] for name in call.account.secrets.sessions[session["id"]]["items"]]
+    items = [call.account.objects[name] for name in call.account.secrets.made_with[session["id"]]["items"]]
     return page_of(call, items)
 
 
@@ -91,7 +91,7 @@ def pay_session(account: Account, session: Body, card: TestCard, email: str | No
     else:
         intent = _payment_intent_of(account, session)
         confirm(account, intent, given)
-    account.secrets.sessions[intent["id"]] = {"return_url": session["url"], "session": session["id"]}
+    account.secrets.made_with[intent["id"]] = {"return_url": session["url"], "session": session["id"]}
     return settle_session(account, session, intent)
 
 
@@ -157,7 +157,7 @@ def _line_item(call: Call, given: Body) -> Body:
 
 def _payment_intent_of(account: Account, session: Body) -> Body:
     """Return the session's payment intent, which is made when the customer first tries to pay."""
-    kept = account.secrets.sessions[session["id"]]
+    kept = account.secrets.made_with[session["id"]]
     if "intent" not in kept:
         data = kept["given"].get("payment_intent_data", {})
         intent = new_payment_intent(

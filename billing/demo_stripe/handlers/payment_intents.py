@@ -175,7 +175,7 @@ def next_action(account: Account, intent: Body, return_url: str | None) -> Body:
     """Return what an intent waits for: a page of the bank where there is a way back, else a step for a script."""
     page = f"{account.address}/3ds/{intent['id']}"
     if return_url:
-        account.secrets.sessions[intent["id"]] = {"return_url": return_url}
+        account.secrets.made_with[intent["id"]] = {"return_url": return_url}
         return {"type": "redirect_to_url", "redirect_to_url": {"return_url": return_url, "url": page}}
     return {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": page}}
 

@@ -47,7 +47,7 @@ def _content(account: Account, session: Body, trouble: str) -> str:
     customer = session["customer"] and account.objects[session["customer"]]
     known = session["customer_email"] or (customer["email"] if customer else "") or ""
     verb = "Save" if session["mode"] == "setup" else "Pay"
-    items = [account.objects[name] for name in account.secrets.sessions[session["id"]]["items"]]
+    items = [account.objects[name] for name in account.secrets.made_with[session["id"]]["items"]]
     rows = "".join(
         f"<tr><td>{escape(item['description'])} &times; {item['quantity']}</td>"
         f"<td>{usd(item['amount_total'])}</td></tr>"
@@ -64,7 +64,7 @@ def _content(account: Account, session: Body, trouble: str) -> str:
 
 def _last_trouble(account: Account, session: Body) -> str:
     """Return what went wrong with the last try, after its holder came back from the bank."""
-    name = session["setup_intent"] or account.secrets.sessions[session["id"]].get("intent")
+    name = session["setup_intent"] or account.secrets.made_with[session["id"]].get("intent")
     intent = account.objects.get(name or "", {})
     error = intent.get("last_payment_error") or intent.get("last_setup_error")
     return error["message"] if error else ""

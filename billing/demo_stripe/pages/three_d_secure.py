@@ -40,7 +40,7 @@ def _intent(account: Account, name: str) -> Body:
 
 def _on(account: Account, intent: Body) -> Answer:
     """Lead back to where the payment began; away from Checkout with what Stripe adds to the address."""
-    known = account.secrets.sessions.get(intent["id"], {})
+    known = account.secrets.made_with.get(intent["id"], {})
     if "session" in known:
         return redirect(f"{account.address}/c/{known['session']}")
     if "return_url" not in known:

@@ -433,3 +433,46 @@ def test_a_tax_rate_is_a_percentage(double: StripeDouble):
     assert (rate.percentage, rate.active) == (7.5, True)
     assert double.v1.tax_rates.update(rate.id, {"active": False}).active is False
     assert double.v1.tax_rates.list({"active": True}).data == []
+
+
+@pytest.mark.parametrize(
+    ("details", "tax", "reason"),
+    [
+        ({"address": {"country": "DE"}}, 190, "standard_rated"),
+        ({"address": {"country": "IE"}, "tax_ids": [{"type": "eu_vat", "value": "IE1234567A"}]}, 230, "standard_rated"),
+        (
+            {"address": {"country": "FR"}, "tax_ids": [{"type": "eu_vat", "value": "FR12345678901"}]},
+            0,
+            "reverse_charge",
+        ),
+        ({"address": {"country": "DE"}, "taxability_override": "customer_exempt"}, 0, "customer_exempt"),
+        ({"address": {"country": "US", "state": "CA", "postal_code": "94103"}}, 0, "not_collecting"),
+    ],
+)
+def test_calculates_tax_by_who_buys_and_where(double: StripeDouble, details: Any, tax: int, reason: str):
+    given = {
+        "currency": "usd",
+        "line_items": [{"amount": 700, "reference": "L1"}, {"amount": 300, "reference": "L2"}],
+        "customer_details": {"address_source": "billing", **details},
+    }
+
+    made = double.v1.tax.calculations.create({**given, "expand": ["line_items"]})
+
+    assert (made.tax_amount_exclusive, made.amount_total) == (tax, 1000 + tax)
+    assert [each.taxability_reason for each in made.tax_breakdown] == [reason]
+    assert sum(item.amount_tax for item in made.line_items.data) == tax
+    assert [item.reference for item in double.v1.tax.calculations.line_items.list(made.id).data] == ["L1", "L2"]
+
+
+def test_calculates_tax_from_what_a_customer_said(double: StripeDouble):
+    customer = double.v1.customers.create(
+        {"address": {"country": "DE"}, "tax_id_data": [{"type": "eu_vat", "value": "DE123456789"}]}
+    )
+    given = {"currency": "usd", "line_items": [{"amount": 1000}], "customer": customer.id}
+
+    assert double.v1.tax.calculations.create(given).tax_breakdown[0].taxability_reason == "reverse_charge"
+
+    nowhere = double.v1.customers.create({})
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        double.v1.tax.calculations.create({**given, "customer": nowhere.id})
+    assert refused.value.code == "customer_tax_location_invalid"
