@@ -5,18 +5,20 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
 from billing.demo_stripe.cards import TestCard
 from billing.demo_stripe.kinds import KINDS
-from billing.demo_stripe.refusals import Body, missing_object
+from billing.demo_stripe.refusals import Body, Refused, missing_object
 from billing.demo_stripe.spec.answers import violations
 from billing.demo_stripe.spec.blanks import blank, without_other_variants
 from billing.demo_stripe.spec.shapes import Choice, OneOf, Shape, Thing, fields_of, shape_of
 from billing.demo_stripe.spec.source import api_version, class_named
 
 DAY = 86_400
+DECLINED = 402
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Account:
         self.offset_seconds = 0
         self.later: list[Later] = []
         self.request: Body = {"id": None, "idempotency_key": None}
+        self._unsent: list[Body] | None = None
         self.drift.clear()
 
     # Time
@@ -131,6 +134,32 @@ class Account:
         self.objects[deleted["id"]] = mark
         return mark
 
+    # Requests
+
+    @contextmanager
+    def one_request(self, request_id: str, key: str | None) -> Iterator[None]:
+        """Send the events of a request when it is over, and leave nothing of one that was refused.
+
+        A declined card is no refusal of that kind: what was tried stays.
+        """
+        objects, later = len(self.objects), len(self.later)
+        self.request = {"id": request_id, "idempotency_key": key}
+        self._unsent = []
+        try:
+            yield
+        except Refused as refused:
+            if refused.status != DECLINED:
+                for name in list(self.objects)[objects:]:
+                    del self.objects[name]
+                del self.later[later:]
+                self._unsent.clear()
+            raise
+        finally:
+            unsent, self._unsent = self._unsent, None
+            self.request = {"id": None, "idempotency_key": None}
+            for event in unsent:
+                self.on_event(event)
+
     # Events
 
     def emit(self, kind: str, about: Body, previous: Body | None = None) -> Body:
@@ -143,7 +172,10 @@ class Account:
         )
         self.hold_to(Thing(KINDS["event"].source), event, f"event {kind}")
         self.hold_to(Thing(KINDS[about["object"]].source), about, f"object of {kind}")
-        self.on_event(event)
+        if self._unsent is None:
+            self.on_event(event)
+        else:
+            self._unsent.append(event)
         return event
 
     # Drift

@@ -142,9 +142,9 @@ class Api:
         if kept:
             return kept.status, kept.body, True
         work = self._read(request)
-        self.account.request = {"id": request_id, "idempotency_key": key}
         try:
-            status, body = 200, self._do(work)
+            with self.account.one_request(request_id, key):
+                status, body = 200, self._do(work)
         except Refused as refused:
             status, body = refused.status, refused.body
             self._hold_to_codes(body)
@@ -152,8 +152,6 @@ class Api:
             # A defect of the double, which must not pass for an answer of Stripe's.
             self.account.drift.append(f"{request.method} {request.path}: {traceback.format_exc()}")
             raise Refused("The double failed; see its drift.", status=500, kind="api_error") from None
-        finally:
-            self.account.request = {"id": None, "idempotency_key": None}
         self.keys.keep(key, Kept(fingerprint, status, body, self.account.now()))
         return status, body, False
 

@@ -248,6 +248,8 @@ def test_a_card_of_another_customer_does_not_pay(double: StripeDouble):
         )
 
     assert refused.value.param == "payment_method"
+    assert double.v1.payment_intents.list().data == []
+    assert double.v1.events.list({"types": ["payment_intent.*"]}).data == []
 
 
 def test_a_card_that_paid_without_a_customer_pays_once(double: StripeDouble):

@@ -222,3 +222,26 @@ def test_a_reset_forgets_everything(double: StripeDouble, receiver: Receiver):
 
     assert receiver.received == []
     assert double.look("deliveries") == []
+
+
+def test_what_was_refused_left_nothing_and_told_nobody(double: StripeDouble, receiver: Receiver):
+    double.subscribe(receiver)
+    given = {"email": "ada@acme.example", "tax_id_data": [{"type": "eu_vat", "value": "nope"}]}
+
+    with pytest.raises(stripe.InvalidRequestError):
+        double.v1.customers.create(given)
+
+    double.control("settle")
+    assert receiver.received == []
+    assert double.v1.customers.list().data == []
+    assert double.v1.events.list().data == []
+
+
+def test_an_event_comes_after_the_answer_is_certain(double: StripeDouble, receiver: Receiver):
+    double.subscribe(receiver, "customer.created")
+    made = double.v1.customers.create({"payment_method": "pm_card_visa", "name": "Acme"})
+
+    event = json.loads(receiver.wait_for(1)[0].body)
+
+    assert event["data"]["object"]["id"] == made.id
+    assert double.v1.customers.retrieve(event["data"]["object"]["id"]).name == "Acme"
