@@ -26,7 +26,8 @@ def page(title: str, content: str, status: int = 200) -> Answer:
     body = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
 <link rel="icon" href="data:,"><style>{_STYLE}</style></head><body>
-<p class="notice">Demonstration: this is not Stripe, and no money moves.</p><main><h1>{escape(title)}</h1>
+<header><p class="notice">Demonstration: this is not Stripe, and no money moves.</p></header>
+<main><h1>{escape(title)}</h1>
 {content}</main></body></html>"""
     headers = {
         "Content-Type": "text/html; charset=utf-8",

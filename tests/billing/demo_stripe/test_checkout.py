@@ -10,7 +10,7 @@ import pytest
 import stripe
 
 from billing.demo_stripe.cards import CARDS
-from tests.browser import PortalBrowser
+from tests.browser import PortalBrowser, assert_sound
 from tests.doubles.receiver import receiving, status
 from tests.doubles.stripe_double import StripeDouble
 
@@ -268,10 +268,11 @@ def test_a_person_pays_with_three_clicks(double: StripeDouble, browser: PortalBr
     with receiving() as shop:
         shop.usual = status(200, b"<title>Shop</title>", **{"Content-Type": "text/html"})
         session = payment(double, success_url=f"{shop.url}?session={{CHECKOUT_SESSION_ID}}")
-        page = browser.open(session.url, width=320)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page = browser.open(session.url)
+        assert_sound(page)
 
         page.get_by_role("button", name="4000 0027 6000 3184").click()
+        assert_sound(page, [(320, "light")])
         page.get_by_role("button", name="Yes, it is me").click()
         page.wait_for_url(f"{shop.url}*")
 
