@@ -3,12 +3,13 @@
 from billing.demo_stripe.account import Account
 from billing.demo_stripe.handlers.checkout import settle_session
 from billing.demo_stripe.handlers.payment_intents import finish_authentication
+from billing.demo_stripe.handlers.payment_methods import make_default
 from billing.demo_stripe.handlers.setup_intents import finish_setup_authentication
 from billing.demo_stripe.refusals import Body, Refused
 
 
 def authenticate(account: Account, name: str, *, succeeded: bool) -> Body:
-    """End the authentication that an intent waits for, and complete the Checkout session that it belongs to."""
+    """End the authentication that an intent waits for, and go on with what it was begun for on a hosted page."""
     intent = account.objects.get(name, {})
     finish = {"payment_intent": finish_authentication, "setup_intent": finish_setup_authentication}.get(
         intent.get("object", "")
@@ -16,7 +17,9 @@ def authenticate(account: Account, name: str, *, succeeded: bool) -> Body:
     if finish is None:
         raise Refused(f"There is no intent {name}.", status=404)
     finish(account, intent, succeeded=succeeded)
-    session = account.secrets.made_with.get(name, {}).get("session")
-    if session:
-        settle_session(account, account.objects[session], intent)
+    known = account.secrets.made_with.get(name, {})
+    if "session" in known:
+        settle_session(account, account.objects[known["session"]], intent)
+    if known.get("becomes_default") and intent["status"] == "succeeded":
+        make_default(account, account.objects[intent["payment_method"]])
     return intent

@@ -135,6 +135,12 @@ def detach(account: Account, method: Body) -> None:
         change(account, customer, {"invoice_settings": {"default_payment_method": ""}}, "customer.updated")
 
 
+def make_default(account: Account, method: Body) -> None:
+    """Make an attached payment method its customer's default."""
+    customer = account.objects[method["customer"]]
+    change(account, customer, {"invoice_settings": {"default_payment_method": method["id"]}}, "customer.updated")
+
+
 def refuse_if_spent(account: Account, method: Body) -> None:
     """Raise Refused for a payment method that was detached, or paid once without a customer: neither comes back."""
     if method["id"] in account.secrets.spent:

@@ -4,10 +4,9 @@ from html import escape
 
 from billing.demo_stripe.account import Account
 from billing.demo_stripe.cards import card_numbered
-from billing.demo_stripe.handlers.payment_methods import attach, detach, new_payment_method
+from billing.demo_stripe.handlers.payment_methods import detach, make_default, new_payment_method
 from billing.demo_stripe.handlers.setup_intents import confirm_setup, new_setup_intent
 from billing.demo_stripe.pages.html import alert, card_buttons, card_words, link, page
-from billing.demo_stripe.records import change
 from billing.demo_stripe.refusals import Body, Refused
 from billing.demo_stripe.web import Answer, redirect
 
@@ -36,7 +35,7 @@ def submit(account: Account, name: str, form: Body) -> Answer:
             if verb == "remove":
                 detach(account, method)
             else:
-                _make_default(account, customer, method)
+                make_default(account, method)
     return redirect(session["url"])
 
 
@@ -48,13 +47,10 @@ def _add(account: Account, session: Body, customer: Body, method: str) -> Answer
     except Refused as refused:
         return show(account, session["id"], str(refused))
     if intent["status"] == "requires_action":
+        account.secrets.made_with[intent["id"]]["becomes_default"] = True
         return redirect(f"{account.address}/3ds/{intent['id']}")
-    _make_default(account, customer, attach(account, account.objects[method], customer))
+    make_default(account, account.objects[method])
     return redirect(session["url"])
-
-
-def _make_default(account: Account, customer: Body, method: Body) -> None:
-    change(account, customer, {"invoice_settings": {"default_payment_method": method["id"]}}, "customer.updated")
 
 
 def _row(method: Body, *, is_default: bool) -> str:

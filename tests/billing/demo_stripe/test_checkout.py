@@ -236,6 +236,11 @@ def test_the_portal_adds_cards_chooses_among_them_and_lets_them_go(double: Strip
     assert [each.id for each in double.v1.payment_methods.list({"customer": customer.id}).data] == [added]
     assert 'role="alert"' in visit(session.url, card=DECLINED)[2]
 
+    _, bank, _ = visit(session.url, card=THREE_D_SECURE)
+    assert visit(bank, outcome="succeeded")[1].startswith(session.url)
+    authenticated = double.v1.customers.retrieve(customer.id).invoice_settings.default_payment_method
+    assert double.v1.payment_methods.retrieve(authenticated).card.last4 == "3184"
+
 
 def test_the_portal_touches_no_card_of_another_customer(double: StripeDouble):
     other = double.customer().invoice_settings.default_payment_method
