@@ -23,12 +23,24 @@ def secrets_environment() -> dict[str, str]:
     }
 
 
+def demo_stripe_environment(stripe_url: str) -> dict[str, str]:
+    """Return how the portal finds the double of Stripe, and what both know."""
+    return {
+        "STRIPE_API_URL": stripe_url,
+        "STRIPE_SECRET_KEY": f"sk_test_{secret_named('demo-stripe')}",
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{secret_named('demo-stripe-webhooks')}",
+        "DEMO_STRIPE_CONTROL_TOKEN": secret_named("demo-stripe-control"),
+    }
+
+
 def _as_key(name: str) -> str:
     """Return 32 bytes in base64, made of this checkout's random secret of that name."""
     return base64.urlsafe_b64encode(hashlib.sha256(secret_named(name).encode()).digest()).decode()
 
 
-def development_environment(postgres: Postgres, valkey: Valkey, *, url: str, upstream_url: str) -> dict[str, str]:
+def development_environment(
+    postgres: Postgres, valkey: Valkey, *, url: str, upstream_url: str, stripe_url: str
+) -> dict[str, str]:
     """Return everything that settings.py reads, for a portal at `url`; what the caller's environment sets wins."""
     ours = {
         "DEVELOPMENT": "true",
@@ -38,6 +50,8 @@ def development_environment(postgres: Postgres, valkey: Valkey, *, url: str, ups
         "MODEL_UPSTREAM_URL": upstream_url,
         "REDIS_URL": os.environ.get("REDIS_URL", "") or valkey.url(),
         **secrets_environment(),
+        # Whoever has a key of Stripe's has Stripe, and the double is not started.
+        **({} if os.environ.get("STRIPE_SECRET_KEY") else demo_stripe_environment(stripe_url)),
         **(own_database() or addresses(postgres, DATABASE)),
     }
     theirs = {name: value for name, value in os.environ.items() if value and name not in ROLES.values()}

@@ -42,7 +42,13 @@ def running(postgres: Postgres, valkey: Valkey) -> bool:
 def main() -> None:
     with services() as (postgres, valkey):
         os.environ.update(
-            development_environment(postgres, valkey, url="http://127.0.0.1:8000", upstream_url="http://127.0.0.1:8001")
+            development_environment(
+                postgres,
+                valkey,
+                url="http://127.0.0.1:8000",
+                upstream_url="http://127.0.0.1:8001",
+                stripe_url="http://127.0.0.1:8002",
+            )
         )
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
         # Whoever runs single commands works on the portal: errors show their source.

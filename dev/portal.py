@@ -18,7 +18,7 @@ from dev import processes
 from dev.database import prepare_database
 from dev.environment import DATABASE, development_environment, own_database
 from dev.paths import ROOT, RUN, VAR
-from dev.services import Postgres, Valkey, free_port
+from dev.services import Postgres, Valkey, free_port, remembered_port
 
 START_SECONDS = 60
 
@@ -52,15 +52,21 @@ class Portal:
             self.say(f"ended {left} processes of an earlier run that was killed")
         self._start_services()
         upstream_port = free_port()
+        # The same in every run, as its pages' addresses are kept.
+        stripe_port = remembered_port(RUN / "stripe-port")
         self.environment = development_environment(
-            self.postgres, self.valkey, url=self.url, upstream_url=f"http://127.0.0.1:{upstream_port}"
+            self.postgres,
+            self.valkey,
+            url=self.url,
+            upstream_url=f"http://127.0.0.1:{upstream_port}",
+            stripe_url=f"http://127.0.0.1:{stripe_port}",
         )
         self.environment["DJANGO_SETTINGS_MODULE"] = "portal.settings"
         self.say("static files, migrations, price list, demonstration data")
         with self._static_files():
             self._manage("prepare_development", "--demo-file", str(VAR / "demo.json"))
-        self.say("web and gateway, worker, beat, demonstration models")
-        self._start_processes(upstream_port)
+        self.say("web and gateway, worker, beat, demonstration models and payments")
+        self._start_processes(upstream_port, stripe_port)
         self._wait_until_ready()
 
     def stop(self) -> None:
@@ -80,11 +86,15 @@ class Portal:
         self.postgres.start()
         prepare_database(self.postgres, DATABASE)
 
-    def _start_processes(self, upstream_port: int) -> None:
+    def _start_processes(self, upstream_port: int, stripe_port: int) -> None:
         python = sys.executable
         celery = [python, "-m", "celery", "-A", "portal", "-q"]
         if not os.environ.get("MODEL_UPSTREAM_URL"):
             self._start("models", [python, "-m", "inference.demo_upstream", "--port", str(upstream_port)])
+        if not os.environ.get("STRIPE_SECRET_KEY"):
+            stripe = [python, "-m", "billing.demo_stripe", "--port", str(stripe_port)]
+            stripe += ["--state", str(VAR / "stripe.json"), "--webhook-url", f"{self.url}/webhooks/stripe"]
+            self._start("stripe", stripe)
         web = [python, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(self.port)]
         # Who is to be believed about X-Forwarded-For says TRUSTED_PROXY_COUNT, not the server.
         self._start("web", [*web, "--no-proxy-headers", "--no-access-log", "--timeout-graceful-shutdown", "3"])

@@ -85,7 +85,7 @@ def end_process(pid: int, name: str, first: signal.Signals = signal.SIGTERM, pat
     return True
 
 
-def _remembered_port(path: Path) -> int:
+def remembered_port(path: Path) -> int:
     """Return the port kept in `path` when it is free now, else a new free one, which is kept."""
     if path.exists():
         port = int(path.read_text())
@@ -127,7 +127,7 @@ class Postgres:
         self.stop()
         if not (self.data / "PG_VERSION").exists():
             self._create()
-        self.port = _remembered_port(self.folder / "port")
+        self.port = remembered_port(self.folder / "port")
         settings = [
             f"port={self.port}",
             "listen_addresses=127.0.0.1",
@@ -203,7 +203,7 @@ class Valkey:
         """Start it and wait until it answers; raises ServiceFailed when it does not within ten seconds."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.stop()
-        self.port = _remembered_port(self.folder / "port")
+        self.port = remembered_port(self.folder / "port")
         log = self.folder / "valkey.log"
         # Settings that are nobody else's business come through the pipe: a command line is public.
         command = [

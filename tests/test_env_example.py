@@ -52,8 +52,9 @@ OTHER_READERS = {
     # The local engine hands its own environment on to the processes that it starts.
     "compute/backends/local.py",
     "compute/backends/local_server.py",
-    # A program of its own that knows nothing of the portal's settings.
+    # Programs of their own that know nothing of the portal's settings.
     "inference/demo_upstream/__main__.py",
+    "billing/demo_stripe/__main__.py",
     # Tests plant a crash there.
     "portal/lib/crashpoints.py",
 }

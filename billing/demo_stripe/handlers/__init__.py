@@ -1,0 +1,1 @@
+"""What the double does for each endpoint that it has, by noun."""
