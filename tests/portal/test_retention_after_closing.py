@@ -18,7 +18,7 @@ from tests.factories.accounts import (
     make_organization,
     make_user,
 )
-from tests.portal.test_views_data import fill, signed_in
+from tests.filling import fill
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SECOND = timedelta(seconds=1)
