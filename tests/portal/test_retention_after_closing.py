@@ -19,6 +19,7 @@ from tests.factories.accounts import (
     make_user,
 )
 from tests.filling import fill
+from tests.portal.test_views_data import signed_in
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SECOND = timedelta(seconds=1)
