@@ -8,14 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import asyncssh
 import pytest
 from django.db import connection
 
-from accounts.models import AuditEndpoint, Membership, Organization
+from accounts.models import AuditEndpoint, Membership, Organization, Scope
+from accounts.services.api_keys import UnableToIssueKey, issue_key
 from accounts.services.audit import record_event
 from accounts.services.audit_endpoints import add_endpoint, change_endpoint_address
 from accounts.services.domains import UnableToChangeDomain, add_domain, remove_domain
 from accounts.services.sso_connections import UnableToNameBreakGlass, UnableToRequireSso, name_break_glass, require_sso
+from compute.models import SshKey
+from compute.services.launching import launch_instances
 from portal.lib.tenancy import set_organization
 from tests.factories.accounts import (
     make_audit_endpoint,
@@ -26,6 +30,7 @@ from tests.factories.accounts import (
     make_sso_identity,
     make_user,
 )
+from tests.factories.compute import make_request, make_ssh_key
 from tests.support import as_served
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +87,26 @@ def test_an_entry_names_no_delivery_of_another_log():
 
     # There is nowhere to send ours, and the neighbour's has nothing new.
     assert len(connection.run_on_commit) == waiting
+
+
+def test_only_members_of_the_organization_have_a_key_of_their_own_there():
+    ours, neighbour = make_organization(), make_organization()
+    person, project = make_membership(neighbour).user, ours.projects.get()
+
+    with entered(ours), pytest.raises(UnableToIssueKey, match="Only a member"):
+        issue_key(project=project, name="own", scopes=[Scope.INFERENCE], created_by=person, now=NOW, is_personal=True)
+
+
+def test_a_pasted_key_keeps_the_name_that_a_neighbours_has():
+    ours, neighbour = make_organization(), make_organization()
+    make_ssh_key(neighbour, "laptop")
+    line = asyncssh.generate_private_key("ssh-ed25519", comment="laptop").export_public_key().decode()
+    request = make_request(ours.projects.get(), ssh_keys=[], new_public_key=line)
+
+    with entered(ours):
+        launch_instances(request=request, now=NOW)
+
+    assert SshKey.objects.owned_by(ours).filter(name="laptop").exists()
 
 
 @pytest.mark.parametrize("lacking", ["domain", "glass"])
