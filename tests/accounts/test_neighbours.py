@@ -10,12 +10,17 @@ from datetime import UTC, datetime
 
 import asyncssh
 import pytest
+from allauth.account.models import EmailAddress
 from django.db import connection
 
-from accounts.models import AuditEndpoint, Membership, Organization, Scope
+from accounts.models import AuditEndpoint, DirectoryPerson, Membership, Organization, Role, Scope
+from accounts.selectors import must_come_through, sso_slug_of_address
 from accounts.services.api_keys import UnableToIssueKey, issue_key
 from accounts.services.audit import record_event
 from accounts.services.audit_endpoints import add_endpoint, change_endpoint_address
+from accounts.services.directory_groups import GroupGiven, add_group
+from accounts.services.directory_people import PersonGiven, add_person
+from accounts.services.domain_join import admit
 from accounts.services.domains import UnableToChangeDomain, add_domain, remove_domain
 from accounts.services.sso_connections import UnableToNameBreakGlass, UnableToRequireSso, name_break_glass, require_sso
 from compute.models import SshKey
@@ -23,6 +28,8 @@ from compute.services.launching import launch_instances
 from portal.lib.tenancy import set_organization
 from tests.factories.accounts import (
     make_audit_endpoint,
+    make_directory_group,
+    make_directory_person,
     make_domain,
     make_membership,
     make_organization,
@@ -97,6 +104,13 @@ def test_only_members_of_the_organization_have_a_key_of_their_own_there():
         issue_key(project=project, name="own", scopes=[Scope.INFERENCE], created_by=person, now=NOW, is_personal=True)
 
 
+def test_who_is_a_member_of_a_neighbour_is_admitted():
+    ours, person = make_organization(), make_membership(make_organization()).user
+
+    with entered(ours):
+        assert admit(organization=ours, user=person, role=Role.VIEWER, now=NOW).organization_id == ours.pk
+
+
 def test_a_pasted_key_keeps_the_name_that_a_neighbours_has():
     ours, neighbour = make_organization(), make_organization()
     make_ssh_key(neighbour, "laptop")
@@ -135,3 +149,42 @@ def test_the_last_domain_and_the_last_way_in_stay_whatever_a_neighbour_has():
             remove_domain(domain=domain, by=owner, now=NOW)
         with pytest.raises(UnableToNameBreakGlass, match="only owner"):
             name_break_glass(membership=owner, may_enter=False, by=owner, now=NOW)
+
+
+def test_an_address_leads_to_the_provider_of_the_organization_whose_domain_it_is():
+    neighbour, ours = make_organization(), make_organization()
+    make_sso_connection(neighbour)
+    make_sso_connection(ours)
+    make_domain(ours, "acme.example")
+
+    with as_served():
+        assert sso_slug_of_address("ada@acme.example") == ours.slug
+
+
+def test_single_sign_on_binds_nobody_by_a_domain_of_a_neighbour():
+    ours, neighbour = make_organization(), make_organization()
+    make_sso_connection(ours)
+    make_domain(neighbour, "neighbour.example")
+    Organization.objects.filter(pk=ours.pk).update(sso_required_at=NOW)
+    ours.refresh_from_db()
+    guest = make_membership(ours, make_user("guest@neighbour.example"), Role.VIEWER)
+
+    with entered(ours):
+        assert must_come_through(guest) is None
+
+
+def test_two_directories_may_list_one_person_and_groups_of_one_name():
+    ours, neighbour = make_organization(), make_organization()
+    person = make_user("ada@acme.example")
+    EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
+    make_domain(ours, "acme.example")
+    make_directory_person(neighbour, person.email, membership=make_membership(neighbour, person))
+    make_directory_group(neighbour, "Everybody")
+
+    with entered(ours):
+        given = PersonGiven(user_name=person.email, email=person.email, is_active=True)
+        added = add_person(organization=ours, given=given, now=NOW)
+        add_group(organization=ours, given=GroupGiven("Everybody", frozenset()), now=NOW)
+
+    membership = Membership.objects.get(organization=ours, user=person)
+    assert DirectoryPerson.objects.get(pk=added.pk).membership == membership
