@@ -46,7 +46,6 @@ EQUIVALENT = {
     "accounts/services/domain_join.py:join_by_domain:0": "the offer was found in the organization",
     "accounts/services/notices.py:_mail:0": "looks up what a notice of the organization names",
     "accounts/services/notices.py:_member:0": "looks up what a notice of the organization names",
-    "accounts/selectors/audit.py:audit_page:1": "looks up what entries of the organization name",
     "accounts/selectors/audit.py:_names:0": "looks up what entries of the organization name",
     "accounts/selectors/audit.py:_names:1": "looks up what entries of the organization name",
     "accounts/selectors/audit.py:_origins:0": "looks up what entries of the organization name",
