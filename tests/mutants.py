@@ -3,10 +3,17 @@
 import os
 import random
 import string
+import zlib
 from collections.abc import Iterator
 
-MUTANTS = 10_000 if os.environ.get("PROVE") else 2_000
+PROVE = bool(os.environ.get("PROVE"))
+# Refused inside a process, and sent over HTTP.
+MUTANTS, SENT_MUTANTS = (1_000_000, 10_000) if PROVE else (2_000, 2_000)
+# Those that only the database can tell from good ones.
+UNKNOWN = 3_000 if PROVE else 100
 BASE62 = string.ascii_letters + string.digits
+# Of the checksum, in the order of contracts 1.
+DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def mutants(secret: str, count: int) -> Iterator[str]:
@@ -32,3 +39,20 @@ def mutants(secret: str, count: int) -> Iterator[str]:
         if mutant != secret:
             made += 1
             yield mutant
+
+
+def unknown_keys(kinds: tuple[str, ...], count: int) -> Iterator[str]:
+    """Yield keys with random bodies and the checksums that belong to them: well-formed, and nobody's."""
+    chance = random.Random(20261123)
+    for _ in range(count):
+        body = f"hr_{chance.choice(kinds)}_{''.join(chance.choices(BASE62, k=34))}"
+        number, checksum = zlib.crc32(body.encode()), ""
+        for _ in range(6):
+            number, digit = divmod(number, len(BASE62))
+            checksum = DIGITS[digit] + checksum
+        yield body + checksum
+
+
+def fits_a_header(secret: str) -> bool:
+    """Whether it can be sent as it is: a header has no control characters in it and no space around it."""
+    return bool(secret) and secret.isprintable() and secret.strip() == secret

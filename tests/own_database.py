@@ -81,6 +81,29 @@ class OwnDatabase:
                 connections.settings[alias] = settings_before[alias]
                 connections[alias] = connections_before[alias]
 
+    @contextmanager
+    def pooled(self, size: int) -> Iterator[None]:
+        """Let all threads share `size` connections, each of which serves one request after the other.
+
+        Inside `in_use()`, before the threads start; the default connection only.
+        """
+        before = connections.settings["default"]
+        pool = {"min_size": size, "max_size": size}
+        connections.settings["default"] = before | {
+            "OPTIONS": {**before.get("OPTIONS", {}), "pool": pool},
+            "CONN_MAX_AGE": 0,
+            "CONN_HEALTH_CHECKS": True,
+        }
+        connections["default"].close()
+        del connections["default"]
+        try:
+            yield
+        finally:
+            connections["default"].close()
+            connections["default"].close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has one
+            del connections["default"]
+            connections.settings["default"] = before
+
     def in_threads[T](self, count: int, work: Callable[[int], T]) -> list[T | Exception]:
         """Run `work(number)` in `count` threads that start together; return results or what each raised, in order.
 

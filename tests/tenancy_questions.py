@@ -289,6 +289,8 @@ def _let_a_member_of_ours_join(world: World) -> None:
     project = world.theirs.projects.in_order()[0]
     scopes = [Scope.INFERENCE]
     issue_key(project=project, name="own", scopes=scopes, created_by=member, now=NOW, is_personal=True)
+    # And one that stays there when they go.
+    issue_key(project=project, name="left in theirs", scopes=scopes, created_by=member, now=NOW)
 
 
 def use_key(world: World, secret: str) -> None:

@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import ForeignKey
 
-from accounts.models import Organization, Project
+from accounts.models import Project
 from portal.lib.tenancy import set_organization
 from tests.factories.accounts import make_organization
 from tests.own_database import SUPERUSER, OwnDatabase
-from tests.world import World
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 RULE = "(organization_id = (NULLIF(current_setting('app.organization_id'::text, true), ''::text))::bigint)"
@@ -198,53 +197,6 @@ def test_every_foreign_key_between_tables_of_an_organization_carries_it():
             parent,
         )
         assert (["organization_id", column],) in found, f"{child}.{column} needs tenant_foreign_key"
-
-
-@transaction.atomic
-def move_row(table: str, column: str, row: str, parent_id: int) -> None:
-    ask_nothing(f"UPDATE {table} SET {column} = %s WHERE ctid = %s", parent_id, row)
-    ask_nothing("SET CONSTRAINTS ALL IMMEDIATE")
-
-
-@pytest.mark.django_db
-@pytest.mark.asvs("8.4.1")
-def test_a_child_of_a_foreign_parent_is_refused_even_for_the_superuser(world: World):
-    """Generated: each row that the world has moves to a parent of the other organization, and is refused."""
-    tried = set()
-    for child, column, parent in tenant_foreign_keys():
-        rows = ask(f"SELECT ctid FROM {child} WHERE organization_id = %s AND {column} IS NOT NULL", world.ours.pk)
-        foreign = ask(f"SELECT id FROM {parent} WHERE organization_id = %s", world.theirs.pk)
-        if (child, column) in UNCHECKED or not rows or not foreign:
-            continue
-        with pytest.raises((IntegrityError, DatabaseError), match=r"same_organization|refuse|append"):
-            move_row(child, column, rows[0][0], foreign[0][0])
-        tried.add((child, column))
-    assert ("accounts_apikey", "project_id") in tried
-
-
-def test_threads_never_see_foreign_rows_and_forgetting_shows_nothing(own_database: OwnDatabase):
-    """The small form: 8 threads, half of the reads forget to say whose rows they want, connections die in between."""
-    with own_database.in_use(SUPERUSER):
-        organizations = [make_organization() for _ in range(4)]
-        wanted = {organization.pk: organization.projects.get().pk for organization in organizations}
-
-    def read(number: int) -> list[str]:
-        wrong = []
-        for turn in range(40):
-            organization = organizations[(number + turn) % len(organizations)]
-            with transaction.atomic():
-                if turn % 2:
-                    set_organization(organization.pk)
-                seen = list(Project.objects.values_list("pk", flat=True))
-            if seen != ([wanted[organization.pk]] if turn % 2 else []):
-                wrong.append(f"{number}/{turn}: {seen}")
-            if turn % 10 == 9:
-                connection.close()
-        return wrong
-
-    with own_database.in_use():
-        assert own_database.in_threads(8, read) == [[]] * 8
-        assert Organization.objects.count() == 0
 
 
 def test_a_write_for_another_organization_is_refused(own_database: OwnDatabase):

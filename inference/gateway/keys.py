@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 
+from django.db.models import Subquery
+from django.db.models.functions import Coalesce
+
 from accounts.models import ApiKey, RetiredSecret, Scope
 from accounts.services.api_keys import KeyUse, touch_keys
 from billing.selectors import has_cap
@@ -141,19 +144,18 @@ _COLUMNS = (
 
 
 def _load_caller(digest: bytes) -> Caller | None:
-    working = ApiKey.objects.filter(revoked_at=None, disabled_at=None)
-    row = working.filter(digest=digest).values_list(*_COLUMNS).first()
-    until = None
-    if row is None:
-        # A former secret; the second until which it works is compared with the time of each request.
-        former = RetiredSecret.objects.filter(digest=digest).first()
-        if former is None:
-            return None
-        row = working.filter(pk=former.api_key_id).values_list(*_COLUMNS).first()
-        until = former.valid_until
+    """Return whom a secret stands for, present or former, with one query: guessing costs no more than that."""
+    former = RetiredSecret.objects.filter(digest=digest)
+    # Each looked up by its own unique index; `or` between two conditions would read every key.
+    of_secret = Coalesce(
+        Subquery(ApiKey.objects.filter(digest=digest).values("pk")[:1]), Subquery(former.values("api_key")[:1])
+    )
+    working = ApiKey.objects.filter(revoked_at=None, disabled_at=None, pk=of_secret)
+    # A former secret has an end, which is compared with the time of each request.
+    row = working.values_list(*_COLUMNS, Subquery(former.values("valid_until")[:1])).first()
     if row is None:
         return None
-    organization_id, project_id, pk, public_id, scopes, allowed_models, allowed_addresses, expires_at = row
+    organization_id, project_id, pk, public_id, scopes, allowed_models, allowed_addresses, expires_at, until = row
     return Caller(
         organization_id=organization_id,
         project_id=project_id,

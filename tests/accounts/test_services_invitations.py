@@ -289,6 +289,14 @@ def test_revokes_once(organization: Organization, owner: Membership):
 # --- Accepting -----------------------------------------------------------------------------------
 
 
+def test_who_is_a_member_elsewhere_joins_too(organization: Organization, owner: Membership):
+    _, token = mailed(owner)
+    ada = make_person()
+    make_membership(make_organization(), ada)
+
+    assert accept_invitation(token=token, user=ada, now=LATER).organization == organization
+
+
 def test_who_owns_the_address_joins_with_role_and_project(organization: Organization, owner: Membership):
     project = make_project(organization, "Training")
     invitation, token = mailed(owner, project=project, role=Role.BILLING)

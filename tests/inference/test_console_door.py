@@ -5,7 +5,7 @@ from django.test import Client
 
 from inference.gateway.console import _caller_of_session
 from inference.gateway.errors import ApiError
-from tests.factories.accounts import make_organization, make_user
+from tests.factories.accounts import make_organization, make_project, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -35,3 +35,14 @@ def test_takes_a_member_with_a_token_and_nobody_without(client: Client, content_
 
     assert (caller.organization_id, caller.user_id) == (organization.pk, owner.pk)
     assert (forged.value.status, stranger.value.status) == (403, 401)
+
+
+def test_what_is_called_there_is_called_in_a_project_of_the_organization(client: Client):
+    # Before ours in every order.
+    make_project(make_organization(), "A")
+    organization = make_organization(owner=(owner := make_user()))
+    client.force_login(owner)
+
+    caller = _caller_of_session(scope_of(client, x_csrftoken=TOKEN), organization.slug)
+
+    assert caller.project_id == organization.projects.get().pk

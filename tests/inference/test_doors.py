@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
+from django.conf import settings
 from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -24,14 +25,17 @@ from accounts.services.key_rotation import rotate_key
 from billing.models import UsageEvent
 from dev.services import free_port
 from inference.gateway.app import LOOK_SECONDS
+from inference.gateway.keys import _load_caller
 from inference.models import Receipt
-from portal.lib.key_format import kind_of
+from portal.lib.key_format import KeyKind, digest_of, kind_of
 from portal.lib.tenancy import GATEWAY_ALIAS
 from tests.factories.accounts import make_key, make_organization
 from tests.inference.conftest import ROOT, ServedGateway, wait_until
-from tests.mutants import MUTANTS, mutants
+from tests.mutants import SENT_MUTANTS, UNKNOWN, fits_a_header, mutants, unknown_keys
 from tests.own_database import OwnDatabase
 
+# Those that the gateway takes.
+KINDS = (KeyKind.LIVE, KeyKind.TEST)
 BODY = {"model": "demo-chat", "messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 5}
 
 
@@ -70,18 +74,43 @@ def test_refuses_a_malformed_key_without_a_database(gateway: ServedGateway):
 @pytest.mark.asvs("6.3.1")
 def test_no_mutated_key_reaches_the_database(gateway: ServedGateway):
     secret = gateway.key.secret
-    # A header has no control characters in it and no space around it.
-    fit = [one for one in mutants(secret, MUTANTS) if one and one.isprintable() and one.strip() == one]
+    fit = [one for one in mutants(secret, SENT_MUTANTS) if fits_a_header(one)]
+    # Well-formed ones of kinds that are no gateway's are told without asking, too.
+    fit += unknown_keys(("mgmt", "op", "scim"), UNKNOWN)
     with gateway_without_database():
         gateway.start()
         with httpx.Client(base_url=gateway.url) as client:
-            answers = {ask_with(client, mutant) for mutant in fit if kind_of(mutant, "hr") is None}
+            answers = {ask_with(client, mutant) for mutant in fit if kind_of(mutant, "hr") not in KINDS}
             assert ask_with(client, secret)[0] == 503
         gateway.stop()
 
     # One answer for all of them, and no database that could have been asked.
     assert {status for status, _ in answers} == {401}
     assert len(answers) == 1
+
+
+@pytest.mark.asvs("6.3.1")
+def test_a_key_that_nobody_has_is_answered_like_a_malformed_one(gateway: ServedGateway):
+    gateway.start()
+    with httpx.Client(base_url=gateway.url) as client:
+        answers = {ask_with(client, secret) for secret in unknown_keys(KINDS, UNKNOWN)}
+        assert ask_with(client, gateway.key.secret)[0] == 200
+        assert answers == {ask_with(client, "malformed")}
+
+    [(status, _)] = answers
+    assert status == 401
+
+
+@pytest.mark.django_db
+def test_the_gateway_asks_once_about_a_key():
+    key = make_key(make_organization().projects.get(), now=datetime.now(UTC))
+    former, current = key.secret, rotate_key(api_key=key.api_key, overlap=Overlap.DAY, now=datetime.now(UTC)).secret
+    opens = {former: True, current: True} | dict.fromkeys(unknown_keys(KINDS, 20), False)
+
+    for secret, is_known in opens.items():
+        with CaptureQueriesContext(connection) as queries:
+            caller = _load_caller(digest_of(secret, settings.API_KEY_PEPPER))
+        assert (caller is not None, len(queries)) == (is_known, 1)
 
 
 def ask_with(client: httpx.Client, secret: str) -> tuple[int, bytes]:

@@ -1,0 +1,119 @@
+"""The database refuses a row whose parent is another organization's, written by whom no policy holds (security T6).
+
+Generated from the models: a row that an organization has is written once more by the owner of the tables, the same
+but for one parent. Row-level security does not look at foreign keys, so it is the key that has to refuse.
+"""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError
+
+from accounts.models import Organization, User
+from compute.models import HealthInterval, Instance
+from inference.models import IdempotencyClaim
+from portal.lib.tenancy import set_organization
+from tests.furnishing import LONG_NAME, furnish
+from tests.support import undone
+from tests.test_row_level_security import UNCHECKED, ask, ask_nothing, tenant_foreign_keys
+from tests.world import NOW, World
+
+
+@pytest.fixture
+def furnished(world: World) -> World:
+    """Both organizations with everything in them, so that there is a parent of theirs for each row of ours."""
+    for organization in (world.ours, world.theirs):
+        # Both have a member whose long address is the same.
+        User.objects.filter(email__startswith=LONG_NAME).update(email="another@example.com")
+        furnish(organization, NOW)
+        add_what_is_seldom_there(organization)
+    ask_nothing("SET CONSTRAINTS ALL IMMEDIATE")
+    ask_nothing("SET CONSTRAINTS ALL DEFERRED")
+    return world
+
+
+def add_what_is_seldom_there(organization: Organization) -> None:
+    """What exists only while a request runs or a machine is probed."""
+    HealthInterval.objects.create(
+        organization=organization,
+        instance=Instance.objects.filter(organization=organization)[0],
+        started_at=NOW - timedelta(minutes=1),
+        confirmed_to=NOW,
+        metered_to=NOW,
+    )
+    IdempotencyClaim.objects.create(
+        organization=organization,
+        project=organization.projects.in_order()[0],
+        idempotency_digest=b"key",
+        body_digest=b"body",
+        request_id="req_running",
+        expires_at=NOW,
+    )
+
+
+def take_out(table: str, column: str, organization_id: int) -> str:
+    """Remove a row of the organization, past triggers and keys, and return it: if possible one with such a parent.
+
+    The other organization's rows go too, so that none of them is what the row would be like under their parent.
+    """
+    ask_nothing("SET LOCAL session_replication_role = replica")
+    [(row,)] = ask(
+        f"DELETE FROM {table} WHERE (tableoid, ctid) = (SELECT tableoid, ctid FROM {table} WHERE organization_id = %s"
+        f" ORDER BY {column} IS NULL LIMIT 1) RETURNING to_jsonb({table})::text",
+        organization_id,
+    )
+    ask_nothing(f"DELETE FROM {table} WHERE organization_id <> %s", organization_id)
+    ask_nothing("SET LOCAL session_replication_role = origin")
+    return str(row)
+
+
+def put_back(table: str, row: str, changes: dict[str, int], organization_id: int) -> None:
+    """Write the row as the owner of the table, with these columns changed, and have every key checked."""
+    ask_nothing("SET LOCAL ROLE headroom_owner")
+    set_organization(organization_id)
+    ask_nothing(
+        f"INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table}, %s::jsonb || %s::jsonb)).*",
+        row,
+        json.dumps(changes),
+    )
+    ask_nothing("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def key_that_refuses(table: str, column: str, changes: dict[str, int], organization_id: int) -> str | None:
+    """Return the name of the constraint that refuses a row of the organization with these changes, or None."""
+    try:
+        with undone():
+            put_back(table, take_out(table, column, organization_id), changes, organization_id)
+    except IntegrityError as error:
+        return str(error.__cause__.diag.constraint_name)  # type: ignore[union-attr]  # psycopg's own error
+    return None
+
+
+def columns_of_key(table: str, name: str | None) -> list[str]:
+    rows = ask(
+        "SELECT a.attname FROM pg_constraint c, unnest(c.conkey) WITH ORDINALITY k(number, place), pg_attribute a"
+        " WHERE c.conrelid = %s::regclass AND c.conname = %s AND c.contype = 'f' AND a.attrelid = c.conrelid"
+        " AND a.attnum = k.number ORDER BY k.place",
+        table,
+        name or "",
+    )
+    return [column for (column,) in rows]
+
+
+@pytest.mark.asvs("8.4.1")
+def test_a_row_with_a_parent_of_another_organization_is_refused_by_the_key_that_carries_it(furnished: World):
+    ours, theirs = furnished.ours.pk, furnished.theirs.pk
+    refused = {}
+    for child, column, parent in tenant_foreign_keys():
+        [(foreign,)] = ask(f"SELECT id FROM {parent} WHERE organization_id = %s LIMIT 1", theirs)
+        refused[child, column] = key_that_refuses(child, column, {column: foreign}, ours)
+        # It is the parent that is refused: the same row as it was is taken.
+        assert key_that_refuses(child, column, {}, ours) is None
+
+    tried = {key for key, name in refused.items() if name is not None}
+    assert tried == {(child, column) for child, column, _ in tenant_foreign_keys()} - UNCHECKED
+    for child, column in tried:
+        name = refused[child, column]
+        assert str(name).endswith("_same_organization"), f"{child}.{column} was refused by {name}"
+        assert columns_of_key(child, name) == ["organization_id", column]
