@@ -184,7 +184,7 @@ class FormerSecret:
 class KeyDescription:
     """What a key may know of itself: everything that it is limited by. docs/api.md says what each field means.
 
-    The limit of money is its organization's; `usage` is what this key has cost.
+    The limit of money is that of the tightest cap over its work; `usage` is what this key has cost.
     """
 
     id: str
@@ -225,7 +225,7 @@ class KeyDetail(KeyAPIView):
     def get(self, request: Request) -> HttpResponse:
         key, now = self.request.api_key, timezone.now()
         known = key_view(key, now)
-        budget = selectors.budget_of(self.request.organization)
+        tightest = selectors.tightest_cap_of(key, now)
         spend = selectors.spend_of_key(key, now)
         description = KeyDescription(
             id=known.id,
@@ -242,9 +242,9 @@ class KeyDetail(KeyAPIView):
             requests_per_minute=REQUESTS_PER_MINUTE,
             tokens_per_minute=TOKENS_PER_MINUTE,
             currency=CURRENCY,
-            limit=decimal_string(budget.limit_nano),
-            limit_remaining=decimal_string(budget.remaining_nano),
-            limit_reset=None,
+            limit=decimal_string(tightest.limit_nano),
+            limit_remaining=decimal_string(tightest.remaining_nano),
+            limit_reset=tightest.resets_at,
             usage=decimal_string(spend.total_nano),
             usage_daily=decimal_string(spend.today_nano),
             usage_monthly=decimal_string(spend.month_nano),

@@ -11,6 +11,7 @@ from billing.selectors.caps import (
     has_cap,
     left_under_caps,
     newest_warnings,
+    tightest_cap_of,
 )
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
 from billing.selectors.keys import KeySpend, spend_of_key
@@ -72,6 +73,7 @@ __all__ = [
     "spend_view",
     "starter_credit_nano",
     "statement",
+    "tightest_cap_of",
     "trial_balance",
     "trial_balance_of",
 ]

@@ -17,6 +17,29 @@ def has_cap(api_key_id: int) -> bool:
     return SpendCap.objects.current().filter(api_key_id=api_key_id).exists()
 
 
+@dataclass(frozen=True, slots=True)
+class CapLeft:
+    """What a cap is, in nano-dollars, and when it begins anew."""
+
+    limit_nano: int
+    remaining_nano: int
+    resets_at: datetime | None
+
+
+def tightest_cap_of(api_key: ApiKey, now: datetime) -> CapLeft:
+    """Return the cap over what a key does that has the least left: its own, its project's or the organization's."""
+    caps = SpendCap.objects.current().filter(stops=True)
+    over = caps.over(organization_id=api_key.organization_id, project_ids=[api_key.project_id], key_ids=[api_key.pk])
+    lefts = [
+        CapLeft(cap.limit_nano, cap.limit_nano, calendar_period(cap.period, now).end)
+        if cap.has_ended(now)
+        else CapLeft(cap.limit_nano, cap.remaining_nano, cap.period_end)
+        for cap in over
+    ]
+    starter_nano = starter_credit_nano()
+    return min(lefts, key=lambda left: left.remaining_nano, default=CapLeft(starter_nano, starter_nano, None))
+
+
 def left_under_caps(*, organization_id: int, project_id: int, api_key_id: int | None) -> int:
     """Return limit less settled of the tightest cap that stops work of the project and key, in nano-dollars.
 

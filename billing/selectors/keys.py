@@ -1,4 +1,4 @@
-"""What an API key says of its money. Its caps are its organization's until keys have caps of their own."""
+"""What an API key has cost."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -12,10 +12,13 @@ from django.urls import reverse
 from accounts.models import Overlap, Scope
 from accounts.services.api_keys import KeyLimits, change_key
 from accounts.services.key_rotation import rotate_key
+from billing.models import SpendCap
+from billing.services.caps import CapTarget
 from billing.services.usage import record_usage
 from dev.paths import ROOT
+from portal.lib.money import NANO_PER_USD
 from tests.factories.accounts import make_key, make_membership, make_project, make_service_account
-from tests.factories.billing import NOW, make_record, make_reservation
+from tests.factories.billing import NOW, make_cap, make_record, make_reservation
 from tests.factories.catalog import make_price
 
 pytestmark = pytest.mark.django_db
@@ -228,3 +231,17 @@ def test_shows_nothing_of_other_organizations(client, project):
     assert get(client, stranger, "/api/v1/usage")[1]["data"] == []
     assert get(client, stranger, "/api/v1/spend")[1]["total"] == "0.00"
     assert get(client, stranger, "/api/v1/caps")[1]["data"][0]["settled"] == "0.00"
+
+
+def test_a_key_says_the_tightest_of_its_caps(client, project, issued):
+    make_reservation(project, NANO_PER_USD)
+    status, before = get(client, issued, "/api/v1/key")
+    assert (status, before["limit"], before["limit_remaining"], before["limit_reset"]) == (200, "5.00", "4.00", None)
+
+    make_cap(project, limit_nano=3 * NANO_PER_USD, period=SpendCap.Period.DAY)
+    make_cap(project, CapTarget(project.organization, api_key=issued.api_key), limit_nano=9 * NANO_PER_USD)
+    make_cap(project, limit_nano=NANO_PER_USD, period=SpendCap.Period.WEEK, stops=False)
+
+    _, after = get(client, issued, "/api/v1/key")
+    assert (after["limit"], after["limit_remaining"]) == ("3.00", "3.00")
+    assert after["limit_reset"] == "2026-11-23T00:00:00Z"

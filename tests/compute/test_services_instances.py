@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from django.db.models import Sum
 
-from billing.models import UsageEvent
+from billing.models import SpendCap, UsageEvent
 from billing.selectors import budget_of
+from billing.services.caps import CapTarget, set_cap
 from billing.services.reservations import BudgetExceeded, expire_reservations
 from catalog.models import LeaseClass
 from compute.backends import Refused, TryAgain
@@ -26,6 +27,7 @@ from compute.services.instances import (
 )
 from compute.services.launching import LaunchConflict, UnableToLaunch, launch_instances
 from compute.services.pools import ensure_demo_pools
+from portal.lib.money import NANO_PER_USD
 from tests.factories.accounts import make_project
 from tests.factories.catalog import make_image, make_instance_type
 from tests.factories.compute import HOURLY_NANO, make_instance, make_pool, make_request
@@ -218,6 +220,51 @@ def test_renews_its_lease_while_it_runs_and_stops_before_the_first_unfunded_seco
     assert budget.settled_nano <= budget.limit_nano
     assert budget.reserved_nano == 0
     assert "budget" in InstanceEvent.objects.filter(state=State.STOPPING).get().text
+
+
+def test_stops_before_it_passes_the_cap_of_its_project(double):
+    instance = reconcile(make_instance(NOW), NOW)
+    target = CapTarget(instance.organization, project=instance.project)
+    cap = set_cap(
+        target=target, period=SpendCap.Period.DAY, limit_nano=NANO_PER_USD // 2, stops=True, now=NOW + seconds(1)
+    )
+
+    for passed in range(0, 1500, 5):
+        reconcile(instance, NOW + seconds(passed))
+
+    cap.refresh_from_db()
+    assert instance.state == State.STOPPED
+    # The lease that it held when the cap was set, and what the cap has room for: 722 seconds of $2.49 an hour.
+    assert 700 < billed_seconds(instance) <= 1022
+    assert cap.settled_nano <= cap.limit_nano
+    assert cap.reserved_nano == 0
+    assert budget_of(instance.organization).reserved_nano == 0
+
+
+def test_runs_on_through_midnight_under_a_daily_cap(double):
+    evening = NOW.replace(hour=23, minute=50)
+    project = make_project()
+    cap = set_cap(
+        target=CapTarget(project.organization, project=project),
+        period=SpendCap.Period.DAY,
+        limit_nano=NANO_PER_USD // 2,
+        stops=True,
+        now=evening,
+    )
+    instance = reconcile(make_instance(evening, project), evening)
+
+    for passed in range(0, 1200, 5):
+        reconcile(instance, evening + seconds(passed))
+    assert instance.state == State.ACTIVE
+    for passed in range(1200, 2400, 5):
+        reconcile(instance, evening + seconds(passed))
+
+    assert instance.state == State.STOPPED
+    days = SpendCap.objects.limits().order_by("period_start")
+    assert [day.period_start.day for day in days] == [22, 23]
+    assert days[0] == cap
+    assert all(day.settled_nano <= day.limit_nano and day.reserved_nano == 0 for day in days)
+    assert sum(day.settled_nano for day in days) == budget_of(project.organization).settled_nano
 
 
 def test_runs_on_a_hold_again_when_the_old_one_ended_while_it_did_not_answer(double):

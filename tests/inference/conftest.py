@@ -159,7 +159,7 @@ class ServedGateway:
 
     @property
     def cap(self) -> SpendCap:
-        return SpendCap.objects.get(organization=self.organization)
+        return SpendCap.objects.of_organization(self.organization.pk).get()
 
 
 @pytest.fixture
