@@ -81,25 +81,20 @@ class ReservationEnded(DomainError):
     code: ClassVar[str] = "reservation_ended"
 
 
-# One statement takes the room in every cap over the work and writes the hold, or does neither. Locking makes a second
-# writer wait and look again at the room that is left then, so READ COMMITTED is enough.
+# One statement takes the room in every cap over the work and writes the hold, or does neither. It runs under the lock
+# of the credit, which another statement took before: one that waits for a lock itself may judge by rows as they were.
 _RESERVE = """
     WITH mine AS MATERIALIZED (
-        SELECT id, scope = 'organization' AND period = 'lifetime' AS is_credit
+        SELECT id, scope = 'organization' AND period = 'lifetime' AS is_credit,
+               (NOT stops OR settled_nano + reserved_nano + %(amount)s <= limit_nano)
+                   AND (period_end IS NULL OR period_end > %(now)s) AS has_room
         FROM billing_spendcap
         WHERE organization_id = %(organization)s AND is_current
             AND (scope = 'organization' OR project_id = %(project)s OR api_key_id = %(api_key)s)
-    ), locked AS MATERIALIZED (
-        SELECT cap.id, is_credit, cap.period_end,
-               NOT stops OR settled_nano + reserved_nano + %(amount)s <= limit_nano AS has_room
-        FROM billing_spendcap AS cap JOIN mine USING (id)
-        ORDER BY is_credit DESC, cap.id FOR NO KEY UPDATE OF cap
     ), taken AS (
         UPDATE billing_spendcap AS cap SET reserved_nano = reserved_nano + %(amount)s
-        FROM locked
-        WHERE cap.id = locked.id AND NOT EXISTS (
-            SELECT FROM locked WHERE NOT has_room OR period_end <= %(now)s
-        )
+        FROM mine
+        WHERE cap.id = mine.id AND NOT EXISTS (SELECT FROM mine WHERE NOT has_room)
         RETURNING cap.id, is_credit
     ), held AS (
         INSERT INTO billing_reservation (public_id, organization_id, cap_id, limit_ids, project_id, api_key_id,
@@ -145,13 +140,13 @@ def reserve(
         "now": now,
         "expires_at": expires_at,
     }
+    credit = lock_cap(organization_id=payer.organization_id, now=now)
     taken, reservation_id = _execute_reserve(values)
     if reservation_id is not None:
         return Reservation.objects.get(pk=reservation_id)
     # The holder held one already: give back what the statement took just now.
     add_reserved(taken, -amount_nano)
 
-    credit = lock_cap(organization_id=payer.organization_id, now=now)
     if held := _held_by(credit, purpose, holder):
         if held.expires_at > now:
             return held

@@ -335,7 +335,7 @@ def test_the_page_goes_back_fifty_entries_at_a_time(client, django_assert_max_nu
     seen: list[int] = []
     query = "?"
     while query:
-        with django_assert_max_num_queries(22):
+        with django_assert_max_num_queries(23):
             page = client.get(address + query)
         seen += [row.sequence for row in page.context["rows"]]
         query = page.context["next_query"] and f"?{page.context['next_query']}"

@@ -18,8 +18,8 @@ from tests.billing.test_caps_machine import run
 # Mistake -> where, what stands there, and what somebody could have written.
 MISTAKES = {
     "forgets the caps of keys": (reservations, " OR api_key_id = %(api_key)s)", ")"),
-    "forgets to look for room": (reservations, "WHERE NOT has_room OR period_end", "WHERE period_end"),
-    "goes on in a period that has ended": (reservations, "OR period_end <= %(now)s", ""),
+    "forgets to look for room": (reservations, "AND NOT EXISTS (SELECT FROM mine WHERE NOT has_room)", ""),
+    "goes on in a period that has ended": (reservations, "AND (period_end IS NULL OR period_end > %(now)s)", ""),
     "refuses only where nothing is left": (reservations, "if room_nano < amount_nano:", "if room_nano <= 0:"),
     "looks at one cap only": (reservations, "in needs if cap.stops]", "in needs[:1] if cap.stops]"),
     "moves only what is more into new caps": (

@@ -8,6 +8,8 @@ import pytest
 from django.db import transaction
 
 from billing.models import CreditGrant, Reservation, SpendCap, UsageByHour, UsageEvent, WriteOff
+from billing.services.caps import CapTarget, set_cap
+from billing.services.credits import lock_cap
 from billing.services.limits import Payer
 from billing.services.reservations import (
     BudgetExceeded,
@@ -20,7 +22,7 @@ from billing.services.reservations import (
 from billing.services.usage import record_usage
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform, set_organization
-from tests.factories.accounts import make_project
+from tests.factories.accounts import make_key, make_project
 from tests.factories.billing import NOW, make_record
 from tests.factories.catalog import make_price
 from tests.own_database import SUPERUSER
@@ -36,9 +38,9 @@ def project(own_database):
         return make_project()
 
 
-def hold(project, holder, amount_nano, now=NOW):
+def hold(project, holder, amount_nano, now=NOW, key_id=None):
     return reserve(
-        payer=Payer(project.organization_id, project.pk),
+        payer=Payer(project.organization_id, project.pk, key_id),
         purpose=Reservation.Purpose.GATEWAY_LEASE,
         holder=holder,
         amount_nano=amount_nano,
@@ -80,6 +82,45 @@ def test_writers_at_once_never_pass_the_cap_and_use_it_up(own_database, project)
     assert cap.reserved_nano == granted
     # Every refusal was right: what is left is less than the smallest amount asked.
     assert cap.remaining_nano < LIMIT // 200
+
+
+def test_writers_at_once_never_pass_any_of_the_caps_over_them(own_database, project):
+    with own_database.in_use(SUPERUSER):
+        key = make_key(project, now=NOW).api_key
+        lock_cap(organization_id=project.organization_id, now=NOW)
+        caps = [
+            set_cap(target=target, period=SpendCap.Period.DAY, limit_nano=LIMIT * percent // 100, stops=True, now=NOW)
+            for target, percent in [
+                (CapTarget(project.organization), 80),
+                (CapTarget(project.organization, project=project), 60),
+                (CapTarget(project.organization, api_key=key), 20),
+            ]
+        ]
+
+    def work(number):
+        random = Random(number)
+        key_id = key.pk if number % 2 else None
+        for attempt in range(15):
+            with suppress(BudgetExceeded), transaction.atomic():
+                set_organization(project.organization_id)
+                held = hold(project, f"{number}-{attempt}", random.randint(LIMIT // 200, LIMIT // 60), key_id=key_id)
+                if attempt % 3 == 0:
+                    release(reservation_id=held.pk, now=NOW)
+                elif attempt % 3 == 1:
+                    record = make_record(project, random.randint(1, 500_000), api_key_id=key_id)
+                    record_usage([record], reservation_id=held.pk, now=NOW)
+
+    with own_database.in_use():
+        own_database.in_threads(WRITERS, work)
+
+    with own_database.in_use(SUPERUSER):
+        holds = list(Reservation.objects.held().values_list("amount_nano", "limit_ids"))
+        for cap in caps:
+            cap.refresh_from_db()
+            assert cap.settled_nano + cap.reserved_nano <= cap.limit_nano
+            assert cap.reserved_nano == sum(amount for amount, ids in holds if cap.pk in ids)
+        # The whole project's cap was in use up to its end, and every refusal was right.
+        assert caps[1].remaining_nano < LIMIT // 60
 
 
 def test_one_account_opens_when_many_need_it_at_once(own_database, project):
