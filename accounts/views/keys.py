@@ -121,6 +121,7 @@ def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
         "leaks": list(key.leaks.order_by("-reported_at", "-pk")[:5]),
         "api_url": f"{settings.PORTAL_URL}/v1",
         "may_manage": not key.has_ended(now) and _may_manage(request, key),
+        "may_cap": request.membership.may(Permission.MANAGE_BILLING),
     }
     return render(request, "accounts/key_detail.html", context)
 

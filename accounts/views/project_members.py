@@ -77,6 +77,7 @@ def _page(request: OrganizationRequest, project: Project, form: ProjectRoleForm 
         "form": form,
         "may_manage": may_manage,
         "may_rename": request.membership.may(Permission.MANAGE_PROJECTS),
+        "may_cap": request.membership.may(Permission.MANAGE_BILLING),
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if is_refused else HTTPStatus.OK
     return render(request, "accounts/project_detail.html", context, status=status)
