@@ -98,8 +98,9 @@ class Portal:
         web = [python, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(self.port)]
         # Who is to be believed about X-Forwarded-For says TRUSTED_PROXY_COUNT, not the server.
         self._start("web", [*web, "--no-proxy-headers", "--no-access-log", "--timeout-graceful-shutdown", "3"])
-        self._start("worker", [*celery, "worker", "--concurrency", "2", "--loglevel", "WARNING", "--without-mingle"])
-        self._start("beat", [*celery, "beat", "--loglevel", "WARNING", "--schedule", str(RUN / "beat"), "--pidfile="])
+        # Beat is forked from the worker: a process of its own would import everything once more, seconds of the start.
+        worker = [*celery, "worker", "--concurrency", "2", "--loglevel", "WARNING", "--without-mingle"]
+        self._start("worker", [*worker, "--beat", "--schedule", str(RUN / "beat")])
 
     def _start(self, name: str, command: list[str]) -> None:
         self.children.start(name, command, self.environment)

@@ -182,6 +182,11 @@ def group_of(group: DirectoryGroup) -> ScimGroup:
     return _group(group, members)
 
 
+def group_without_members(group: DirectoryGroup) -> ScimGroup:
+    """Return a group as a resource for an answer that leaves its members out."""
+    return _group(group, [])
+
+
 def bare_group_of(group: DirectoryGroup) -> ScimGroup:
     """Return a group as patches find it: its members by id alone."""
     public_ids = group.members.values_list("person__public_id", flat=True)

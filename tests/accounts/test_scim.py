@@ -544,6 +544,26 @@ def test_a_filter_finds_what_it_says(crowd: Directory, wanted: str, found: list[
             assert answer.body["totalResults"] == len(found)
 
 
+def test_a_list_of_groups_without_members_reads_none(crowd: Directory):
+    crowd.add_group("Crew", *[one["id"] for one in crowd.get("Users").body["Resources"]])
+    asked = {"schemas": [], "excludedAttributes": ["members"]}
+    for answer_of in (
+        lambda: crowd.get("Groups", excludedAttributes="members"),
+        lambda: crowd.get("Groups", excludedAttributes="externalId, Members"),
+        lambda: crowd.ask("POST", "Groups/.search", asked),
+    ):
+        with CaptureQueriesContext(connection) as queries:
+            answer = answer_of()
+
+        assert answer.status == 200
+        assert [group["displayName"] for group in answer.body["Resources"]]
+        assert not [group for group in answer.body["Resources"] if "members" in group]
+        assert not [query for query in queries if "accounts_directorygroupmember" in query["sql"]]
+    # A filter about members is answered all the same.
+    whole = crowd.get("Groups", filter="members pr", excludedAttributes="members")
+    assert whole.body["totalResults"] > 0
+
+
 def test_an_id_finds_its_resource_and_groups_their_members(crowd: Directory):
     people = [one["id"] for one in crowd.get("Users").body["Resources"]]
     crew = crowd.add_group("Crew", *people[:2]).body["id"]
