@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from accounts.models import ApiKey, Organization, Project
@@ -12,9 +13,9 @@ from portal.lib.money import display_usd
 from portal.lib.periods import calendar_period
 
 
-def has_cap(api_key_id: int) -> bool:
-    """Whether the API key has a cap of its own."""
-    return SpendCap.objects.current().filter(api_key_id=api_key_id).exists()
+def has_cap() -> Exists:
+    """Return an expression over API keys: whether one has a cap of its own."""
+    return Exists(SpendCap.objects.current().filter(api_key_id=OuterRef("pk")))
 
 
 @dataclass(frozen=True, slots=True)

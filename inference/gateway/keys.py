@@ -152,19 +152,19 @@ def _load_caller(digest: bytes) -> Caller | None:
     )
     working = ApiKey.objects.filter(revoked_at=None, disabled_at=None, pk=of_secret)
     # A former secret has an end, which is compared with the time of each request.
-    row = working.values_list(*_COLUMNS, Subquery(former.values("valid_until")[:1])).first()
+    row = working.values_list(*_COLUMNS, has_cap(), Subquery(former.values("valid_until")[:1])).first()
     if row is None:
         return None
-    organization_id, project_id, pk, public_id, scopes, allowed_models, allowed_addresses, expires_at, until = row
+    organization_id, project_id, pk, public_id, scopes, models, addresses, expires_at, has_own_cap, until = row
     return Caller(
         organization_id=organization_id,
         project_id=project_id,
         api_key_id=pk,
         name=public_id,
-        allowed_models=frozenset(allowed_models),
-        allowed_networks=networks_of(allowed_addresses),
+        allowed_models=frozenset(models),
+        allowed_networks=networks_of(addresses),
         may_infer=Scope.INFERENCE.value in scopes,
-        has_own_cap=has_cap(pk),
+        has_own_cap=has_own_cap,
         expires_at=min((end for end in (expires_at, until) if end is not None), default=None),
         digest=digest,
     )

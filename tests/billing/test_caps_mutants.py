@@ -1,6 +1,6 @@
 """The sequences of test_caps_machine.py find each of these mistakes in what holds and settles budget.
 
-Every fourth here, all of them in `make prove`.
+Two here, all of them in `make prove`.
 """
 
 import inspect
@@ -67,7 +67,9 @@ MISTAKES = {
         "        limit_nano=cap.limit_nano,\n        settled_nano=cap.settled_nano,\n",
     ),
 }
-TRIED = list(MISTAKES) if os.environ.get("PROVE") else list(MISTAKES)[::4]
+# Those that are found soon; the others take up to a minute each.
+SOON = ["looks at one cap only", "charges the credit alone"]
+TRIED = list(MISTAKES) if os.environ.get("PROVE") else SOON
 RUNS, STEPS = 150, 30
 
 
