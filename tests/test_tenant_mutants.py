@@ -119,7 +119,6 @@ UNSETTLED = {
     "accounts/services/directory_groups.py:add_group:0": "groups of others would count towards the most there may be",
     "accounts/services/directory_people.py:add_person:0": "people of others would count towards the most there may be",
     "accounts/services/sso_sign_in.py:_enter_first_time:0": "a member elsewhere could not come in for the first time",
-    "inference/gateway/budget.py:_has_other_leases:0": "a request waits for leases of others to be recalled",
 }
 
 

@@ -64,10 +64,8 @@ class CapRow:
     used_thousandths: int
     text: str
     settled: str
-    limit: str
     held: str
     stops: bool
-    is_full: bool
     resets_at: datetime | None
 
 
@@ -118,10 +116,8 @@ def cap_row(cap: SpendCap, now: datetime) -> CapRow:
         used_thousandths=min(used_nano * 1000 // cap.limit_nano, 1000) if cap.limit_nano else 1000,
         text=_("%(used)s of %(limit)s") % {"used": display_usd(used_nano), "limit": display_usd(cap.limit_nano)},
         settled=display_usd(settled_nano),
-        limit=display_usd(cap.limit_nano),
         held=display_usd(used_nano - settled_nano),
         stops=cap.stops,
-        is_full=used_nano >= cap.limit_nano,
         resets_at=resets_at,
     )
 

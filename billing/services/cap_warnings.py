@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import transaction
 from django.db.models import F, Q
-from django.db.models.lookups import GreaterThanOrEqual
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual
 
 from accounts.models import Permission
 from accounts.services.mails import addresses_with, mail_each, page_address
 from billing.models import CapWarning, SpendCap
 from billing.selectors.caps import cap_row
 from billing.services.caps import WARNINGS
+from portal.lib.periods import month_of
 
 log = structlog.get_logger(__name__)
 
-# A forecast says little before this part of the period is over: a tenth.
+# A forecast says little before so many percent of the month are over.
 FORECAST_FROM = 10
 FORECAST = 0
 SECOND = timedelta(seconds=1)
@@ -34,8 +35,13 @@ def warn_of_caps(*, now: datetime) -> int:
     for percent in WARNINGS:
         passed = GreaterThanOrEqual(F("settled_nano") * 100, F("limit_nano") * percent)
         due |= Q(passed, warned_percent__lt=percent)
-    monthly = Q(period=SpendCap.Period.MONTH, is_forecast_warned=False, settled_nano__gt=0)
-    ids = list(running.filter(due | monthly).order_by("pk").values_list("pk", flat=True))
+    month = month_of(now)
+    gone_percent = (now - month.start) * 100 // (month.end - month.start)
+    if gone_percent >= FORECAST_FROM:
+        # Rounded down, so that none is missed: `_warn` reckons exactly.
+        ahead = GreaterThan(F("settled_nano") * 100, F("limit_nano") * gone_percent)
+        due |= Q(ahead, period=SpendCap.Period.MONTH, is_forecast_warned=False)
+    ids = list(running.filter(due).order_by("pk").values_list("pk", flat=True))
     return sum(_warn(cap_id, now) for cap_id in ids)
 
 
@@ -79,7 +85,7 @@ def forecast_nano(cap: SpendCap, now: datetime) -> int | None:
     if cap.period != SpendCap.Period.MONTH or cap.period_start is None or cap.period_end is None:
         return None
     gone, whole = now - cap.period_start, cap.period_end - cap.period_start
-    if gone * FORECAST_FROM < whole:
+    if gone * 100 < whole * FORECAST_FROM:
         return None
     return cap.settled_nano * (whole // SECOND) // (gone // SECOND)
 

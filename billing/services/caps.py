@@ -97,7 +97,9 @@ def _make(target: CapTarget, period: SpendCap.Period, limit_nano: int, *, stops:
         limit_nano=limit_nano,
         settled_nano=found_nano,
         found_nano=found_nano,
-        warned_percent=_passed(found_nano, limit_nano),
+        warned_percent=(passed := _passed(found_nano, limit_nano)),
+        # Who is at the end needs no forecast.
+        is_forecast_warned=passed == WARNINGS[-1],
         created_at=now,
     )
     _tell_processes(cap, now)
@@ -116,7 +118,8 @@ def _change(cap: SpendCap, limit_nano: int, *, stops: bool, now: datetime) -> Sp
     cap.limit_nano, cap.stops = limit_nano, stops
     # Whoever raises a limit hears again when the new one comes near.
     cap.warned_percent = _passed(cap.settled_nano, limit_nano)
-    cap.save(update_fields=["limit_nano", "stops", "warned_percent"])
+    cap.is_forecast_warned = cap.warned_percent == WARNINGS[-1]
+    cap.save(update_fields=["limit_nano", "stops", "warned_percent", "is_forecast_warned"])
     record_event(
         "cap.changed", organization_id=cap.organization_id, target=("cap", cap.public_id), changes=changes, now=now
     )

@@ -29,6 +29,7 @@ class BudgetExceeded(DomainError):
     code: ClassVar[str] = "budget_exceeded"
 
     def __init__(self, cap: SpendCap, amount_nano: int, room_nano: int) -> None:
+        self.cap_id = cap.pk
         self.scope = cap.scope
         self.period = cap.period
         self.limit_nano = cap.limit_nano

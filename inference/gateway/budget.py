@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import structlog
+from django.db.models import Q
 
 from billing.models import Reservation
 from billing.selectors import left_under_caps
@@ -55,6 +56,7 @@ class Lease:
     reservation_id: int
     # Held in the database: falls with every settlement that was written.
     reserved_nano: int
+    cap_ids: frozenset[int]  # the caps that hold it
     valid_until: float  # monotonic
     used_at: float  # monotonic
     held_nano: int = 0  # worst cases of running requests
@@ -113,7 +115,7 @@ class Budget:
         self._locks: dict[Payer, asyncio.Lock] = {}
         # Limit less settled of the tightest cap, as last heard; for the header x-budget-remaining.
         self._left_nano: dict[Payer, int] = {}
-        # By organization: until when nobody waits for other processes' leases any more (monotonic).
+        # By cap: until when nobody waits for other processes' leases under it any more (monotonic).
         self._refuse_until: dict[int, float] = {}
 
     async def hold(self, caller: Caller, amount_nano: int) -> Hold:
@@ -139,7 +141,6 @@ class Budget:
         try:
             await self._take(payer, lease, max(chunk_nano(amount_nano), missing_nano))
         except BudgetExceeded:
-            await self._recall_idle(payer.organization_id)
             try:
                 await self._take_when_given_back(payer, lease, missing_nano)
             except BudgetExceeded as error:
@@ -151,34 +152,36 @@ class Budget:
         Whoever was refused after such a wait makes the next ones refuse at once for as long, so that running
         against an exhausted budget does not pile up.
         """
-        organization_id = payer.organization_id
         deadline = monotonic() + RECALL_SECONDS
         while True:
             try:
                 return await self._take(payer, lease, amount_nano)
-            except BudgetExceeded:
-                now = monotonic()
-                if now < self._refuse_until.get(organization_id, 0):
+            except BudgetExceeded as error:
+                now, cap_id = monotonic(), error.cap_id
+                if await self._recall_idle(cap_id):
+                    continue
+                if now < self._refuse_until.get(cap_id, 0):
                     raise
-                if not await self._is_held_elsewhere(organization_id):
+                if not await self._is_held_elsewhere(cap_id):
                     # It may have been given back between the refusal and this look.
                     return await self._take(payer, lease, amount_nano)
                 if now >= deadline:
-                    self._refuse_until[organization_id] = now + RECALL_SECONDS
+                    self._refuse_until[cap_id] = now + RECALL_SECONDS
                     raise
             await asyncio.sleep(RECALL_LOOK_SECONDS)
 
-    async def _is_held_elsewhere(self, organization_id: int) -> bool:
-        own = [lease.reservation_id for lease in self._leases_of(organization_id)]
-        return await self._database.run(_has_other_leases, organization_id, own, datetime.now(UTC))
+    async def _is_held_elsewhere(self, cap_id: int) -> bool:
+        own = [lease.reservation_id for lease in self._leases.values() if cap_id in lease.cap_ids]
+        return await self._database.run(_has_other_leases, cap_id, own, datetime.now(UTC))
 
     async def _take(self, payer: Payer, lease: Lease | None, amount_nano: int) -> None:
         started = monotonic()
         now = datetime.now(UTC)
         if lease is None:
             funding = await self._database.run(_open_lease, payer, amount_nano, now)
+            reservation = funding.reservation
             self._leases[payer] = lease = Lease(
-                payer, funding.reservation.pk, funding.reservation.amount_nano, started + LEASE_SECONDS, started
+                payer, reservation.pk, reservation.amount_nano, frozenset(), started + LEASE_SECONDS, started
             )
         else:
             try:
@@ -189,13 +192,16 @@ class Budget:
                 return
             lease.reserved_nano += amount_nano
             lease.valid_until = started + LEASE_SECONDS
+        # A renewal may have moved it into other caps.
+        lease.cap_ids = frozenset({funding.reservation.cap_id, *funding.reservation.limit_ids})
         self._left_nano[payer] = funding.left_nano
 
-    async def _recall_idle(self, organization_id: int) -> None:
-        """Give back the organization's leases in this process that nobody uses."""
-        for payer, lease in list(self._leases.items()):
-            if payer.organization_id == organization_id and lease.is_idle:
-                await self._give_back(lease)
+    async def _recall_idle(self, cap_id: int) -> bool:
+        """Give back the leases under a cap in this process that nobody uses; return whether there were any."""
+        idle = [lease for lease in self._leases.values() if cap_id in lease.cap_ids and lease.is_idle]
+        for lease in idle:
+            await self._give_back(lease)
+        return bool(idle)
 
     async def _give_back(self, lease: Lease) -> None:
         # First of all nobody may hold on it any more.
@@ -283,10 +289,9 @@ def _release_lease(reservation_id: int, now: datetime) -> None:
     release(reservation_id=reservation_id, now=now)
 
 
-def _has_other_leases(organization_id: int, own: Sequence[int], now: datetime) -> bool:
-    held = Reservation.objects.held().filter(
-        organization_id=organization_id, purpose=Reservation.Purpose.GATEWAY_LEASE, expires_at__gt=now
-    )
+def _has_other_leases(cap_id: int, own: Sequence[int], now: datetime) -> bool:
+    in_cap = Q(cap_id=cap_id) | Q(limit_ids__contains=[cap_id])
+    held = Reservation.objects.held().filter(in_cap, purpose=Reservation.Purpose.GATEWAY_LEASE, expires_at__gt=now)
     return held.exclude(pk__in=own).exists()
 
 

@@ -107,6 +107,20 @@ def test_whoever_raises_a_limit_hears_when_the_new_one_comes_near(project):
     assert percents(project) == [("day", 80), ("day", 80)]
 
 
+def test_a_month_with_another_limit_is_forecast_anew(project):
+    target = CapTarget(project.organization, project=project)
+    make_cap(project, limit_nano=NANO_PER_USD, period=MONTH, now=NOW)
+    use(project, 0.4)
+    assert warn_of_caps(now=NOW) == 1
+    set_cap(target=target, period=MONTH, limit_nano=2 * NANO_PER_USD, stops=True, now=NOW)
+    assert warn_of_caps(now=NOW) == 0
+
+    use(project, 0.3)
+
+    assert warn_of_caps(now=NOW) == 1
+    assert percents(project) == [("month", 0), ("month", 0)]
+
+
 def test_mails_those_who_may_change_caps_once(project):
     make_cap(project, limit_nano=NANO_PER_USD, period=DAY, now=NOW)
     use(project, 1)

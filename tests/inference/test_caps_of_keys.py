@@ -1,7 +1,7 @@
 """P1 at the gateway for the caps that people set: of a key, a project and a day, while requests run."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import httpx2 as httpx
@@ -11,6 +11,9 @@ from django.db.models import Sum
 from accounts.services.api_keys import IssuedKey
 from billing.models import Reservation, SpendCap, WriteOff
 from billing.services.caps import CapTarget, remove_cap, set_cap
+from billing.services.limits import Payer
+from billing.services.reservations import reserve
+from inference.gateway.budget import _has_other_leases
 from inference.models import Receipt
 from tests.factories.accounts import make_key
 from tests.inference.conftest import ServedGateway, wait_until
@@ -56,6 +59,25 @@ def test_a_key_is_refused_at_its_own_cap_and_the_others_go_on(gateway: ServedGat
     assert (refused.status_code, error["scope"], error["limit"]) == (402, "key", "0.000001")
     assert "API key" in error["message"]
     assert (served.status_code, served.headers["x-budget-remaining"][:3]) == (200, "4.9")
+
+
+def test_a_key_at_its_cap_is_refused_at_once_and_makes_nobody_else_refused(gateway: ServedGateway, other: IssuedKey):
+    """What other keys hold cannot help a key whose own cap is full: nothing is waited for, and nobody hears of it."""
+    full = cap(gateway, 1_000, key=gateway.key)
+    gateway.start()
+    assert post(gateway, other).status_code == 200
+    elsewhere = reserve(
+        payer=Payer(gateway.organization.pk, gateway.project.pk),
+        purpose=Reservation.Purpose.GATEWAY_LEASE,
+        holder="another process",
+        amount_nano=1_000_000,
+        now=datetime.now(UTC),
+        expires_at=datetime.now(UTC) + timedelta(seconds=30),
+    )
+
+    assert not _has_other_leases(full.pk, [], datetime.now(UTC))
+    assert _has_other_leases(elsewhere.cap_id, [], datetime.now(UTC))
+    assert [post(gateway, gateway.key).status_code, post(gateway, other).status_code] == [402, 200]
 
 
 def test_says_what_the_tightest_cap_has_left(gateway: ServedGateway):
