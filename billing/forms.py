@@ -64,3 +64,19 @@ class CapForm(forms.Form):
 
     def limit_nano(self) -> int:
         return usd_to_nano(self.cleaned_data["limit"])
+
+
+class TopUpForm(forms.Form):
+    """How much credit to buy."""
+
+    amount = forms.DecimalField(
+        label=_("Amount in US dollars"),
+        max_digits=8,
+        decimal_places=2,
+        min_value=Decimal(5),
+        max_value=Decimal(10_000),
+        help_text=_("From 5 to 10,000. You pay by card on the page of our payment provider; we never see the card."),
+    )
+
+    def amount_cents(self) -> int:
+        return int(self.cleaned_data["amount"] * 100)

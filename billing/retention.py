@@ -1,6 +1,6 @@
 """How long usage, caps and credit are kept."""
 
-from accounts.retention import ORGANIZATION, PROJECT, USER
+from accounts.retention import MADE_BY, ORGANIZATION, PROJECT, USER
 from portal.lib.retention import Age, Deleted, LeftOut, Part, Personal, Table, Whose, name_of
 
 USAGE = Age(months=13)
@@ -123,6 +123,31 @@ TABLES = (
         ORGANIZATION,
         _BILLED,
         of_organization=Part("credit_grants"),
+    ),
+    Table(
+        "billing_billingaccount",
+        "who the organization is at the payment provider",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "payments and refunds lead to it",
+        of_organization=Part("billing_account"),
+    ),
+    Table(
+        "billing_payment",
+        "payments by card for credit, without anything of the card",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (Personal("created_by_id", _NUMBER),),
+        of_organization=Part("payments", shown=MADE_BY),
+        of_person=Part("payments", "t.created_by_id = %(user)s", shown=MADE_BY),
+    ),
+    Table(
+        "billing_stripeevent",
+        "messages of the payment provider: ids and kinds, nothing of their content",
+        Whose.PORTAL,
+        Deleted(Age(days=90), "received_at"),
+        "long enough to find out what was missed",
     ),
     Table(
         "billing_ledgeraccount",

@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import selectors
-from billing.services import cap_warnings, ledger_proof, partitions, reservations
+from billing.services import cap_warnings, ledger_proof, partitions, payments, reservations, stripe_events
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
 
@@ -34,3 +34,28 @@ def warn_of_caps(**_future: object) -> None:
 @shared_task(name="billing.prove_ledger", base=PortalTask, platform=True)
 def prove_ledger(**_future: object) -> None:
     ledger_proof.report_ledger()
+
+
+@shared_task(name="billing.read_payment", base=PortalTask, platform=True)
+def read_payment(payment_id: int, **_future: object) -> None:
+    payments.read_payment(payment_id=payment_id, now=timezone.now())
+
+
+@shared_task(name="billing.look_after_payments", base=PortalTask, platform=True)
+def look_after_payments(**_future: object) -> None:
+    payments.look_after_payments(now=timezone.now())
+
+
+@shared_task(name="billing.mail_payments", base=PortalTask, platform=True)
+def mail_payments(**_future: object) -> None:
+    payments.mail_payments(now=timezone.now())
+
+
+@shared_task(name="billing.work_stripe_events", base=PortalTask, platform=True)
+def work_stripe_events(**_future: object) -> None:
+    stripe_events.work_events(now=timezone.now())
+
+
+@shared_task(name="billing.fetch_stripe_events", base=PortalTask, platform=True)
+def fetch_stripe_events(**_future: object) -> None:
+    stripe_events.fetch_messages(now=timezone.now())

@@ -2,8 +2,8 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from billing import api
-from billing.views import caps, spend
+from billing import api, webhooks
+from billing.views import caps, credit, spend
 
 app_name = "billing"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -14,6 +14,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/caps/new/", caps.cap_create, name="cap-create"),
     path("o/<slug:organization>/caps/<str:public_id>/change/", caps.cap_change, name="cap-change"),
     path("o/<slug:organization>/caps/<str:public_id>/remove/", caps.cap_remove, name="cap-remove"),
+    path("o/<slug:organization>/credit/", credit.credit, name="credit"),
+    path("o/<slug:organization>/credit/add/", credit.top_up, name="top-up"),
+    path("o/<slug:organization>/credit/payments/<str:public_id>/", credit.payment_detail, name="payment-detail"),
+    path("o/<slug:organization>/credit/payments/<str:public_id>/pay/", credit.checkout, name="payment-checkout"),
+    path("o/<slug:organization>/credit/payments/<str:public_id>/cancel/", credit.payment_cancel, name="payment-cancel"),
+    path("webhooks/stripe", webhooks.stripe, name="stripe-webhook"),
     path("api/v1/key", api.KeyDetail.as_view(), name="api-key"),
     path("api/v1/usage", api.UsageList.as_view(), name="api-usage"),
     path("api/v1/spend", api.SpendReport.as_view(), name="api-spend"),

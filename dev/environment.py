@@ -28,7 +28,7 @@ def demo_stripe_environment(stripe_url: str) -> dict[str, str]:
     return {
         "STRIPE_API_URL": stripe_url,
         "STRIPE_SECRET_KEY": f"sk_test_{secret_named('demo-stripe')}",
-        "STRIPE_WEBHOOK_SECRET": f"whsec_{secret_named('demo-stripe-webhooks')}",
+        "STRIPE_WEBHOOK_SECRETS": f"whsec_{secret_named('demo-stripe-webhooks')}",
         "DEMO_STRIPE_CONTROL_TOKEN": secret_named("demo-stripe-control"),
     }
 

@@ -70,6 +70,7 @@ ORGANIZATION = (
         _("Billing"),
         (
             Entry(_("Spend"), "chart-column", "billing:spend", Permission.VIEW_SPEND),
+            Entry(_("Credit"), "wallet", "billing:credit", Permission.VIEW_SPEND),
             Entry(_("Spend caps"), "gauge", "billing:cap-list", Permission.VIEW_SPEND),
         ),
     ),

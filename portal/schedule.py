@@ -36,6 +36,14 @@ SCHEDULE: dict[str, Entry] = {
     "open-accounts": {"task": "billing.open_accounts", "schedule": timedelta(minutes=5)},
     # People read within a minute that a cap fills, and again when the mail server was away.
     "warn-of-caps": {"task": "billing.warn_of_caps", "schedule": timedelta(minutes=1)},
+    # A stored message whose hint was lost waits this long for its look. One indexed query.
+    "work-stripe-events": {"task": "billing.work_stripe_events", "schedule": timedelta(seconds=10)},
+    # What did not reach us is fetched: nobody waits longer than this for credit that is paid.
+    "fetch-stripe-events": {"task": "billing.fetch_stripe_events", "schedule": timedelta(minutes=5)},
+    # Payments of which nothing was heard are asked after, ten minutes apart each.
+    "look-after-payments": {"task": "billing.look_after_payments", "schedule": timedelta(minutes=1)},
+    # People read of a payment when the hint was lost or the mail server away.
+    "mail-payments": {"task": "billing.mail_payments", "schedule": timedelta(minutes=5)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.

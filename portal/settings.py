@@ -318,6 +318,11 @@ MODEL_UPSTREAM_URL = env.text("MODEL_UPSTREAM_URL", "http://127.0.0.1:8001")
 MODEL_UPSTREAM_KEY = env.secret("MODEL_UPSTREAM_KEY", "")
 # How long a model server may stay silent before its caller is told that it hangs.
 MODEL_UPSTREAM_TIMEOUT_SECONDS = env.number("MODEL_UPSTREAM_TIMEOUT_SECONDS", 120)
+# The payment provider. Without a key nothing is sold for money; the address is for the demonstration's double.
+STRIPE_SECRET_KEY = env.secret("STRIPE_SECRET_KEY", "")
+STRIPE_API_URL = env.text("STRIPE_API_URL", "")
+# Of the webhook's endpoint; two while they are exchanged.
+STRIPE_WEBHOOK_SECRETS = env.names("STRIPE_WEBHOOK_SECRETS")
 LOCAL_ENGINE_DIR = VAR_DIR / "instances"
 # What a pool may name as its engine -> what makes it. The local one refuses to start outside development.
 PROVISIONING_BACKENDS = {"local": "compute.backends.local.make_backend"}

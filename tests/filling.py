@@ -27,7 +27,7 @@ from tests.factories.accounts import (
     make_sso_connection,
     make_sso_identity,
 )
-from tests.factories.billing import make_cap, make_cap_warning, make_record, make_reservation
+from tests.factories.billing import make_cap, make_cap_warning, make_payment, make_record, make_reservation
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
 
@@ -58,6 +58,14 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
     make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
+    make_payment(
+        organization,
+        created_by=user,
+        session_id=f"cs_{word}",
+        intent_id=f"pi_{word}",
+        customer_id=f"cus_{word}",
+        now=NOW,
+    )
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
     KeyLeak.objects.create(
         organization=organization,

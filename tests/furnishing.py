@@ -34,7 +34,7 @@ from accounts.services.audit_endpoints import rotate_endpoint_secret
 from accounts.services.directory_tokens import revoke_directory_token
 from accounts.services.key_rotation import rotate_key
 from accounts.services.service_accounts import disable_service_account
-from billing.models import SpendCap
+from billing.models import Payment, SpendCap
 from billing.services.caps import CapTarget
 from billing.services.usage import record_usage
 from catalog.models import LeaseClass, ServedModel
@@ -59,7 +59,7 @@ from tests.factories.accounts import (
     make_sso_identity,
     make_user,
 )
-from tests.factories.billing import make_cap, make_cap_warning, make_record
+from tests.factories.billing import make_cap, make_cap_warning, make_payment, make_record
 from tests.factories.compute import make_pool, make_request, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -76,6 +76,7 @@ STATES: dict[str, list[str]] = {
     "directory_token": KEY_STATES,
     "receipt": [status.value for status in Receipt.Status],
     "cap": ["open", "full", "warns_only"],
+    "payment": [state.value for state in Payment.State],
 }
 
 
@@ -124,7 +125,8 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     }
     _sign_on(organization)
     _usage(organization, now)
-    return objects | {"cap": _caps(organization, now)}
+    payments = {state.value: make_payment(organization, state=state, now=now).public_id for state in Payment.State}
+    return objects | {"cap": _caps(organization, now), "payment": payments}
 
 
 def _caps(organization: Organization, now: datetime) -> dict[str, str]:

@@ -25,5 +25,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Something to sell credit through, which nobody answers for: tests of payments bring a double of their own.
+STRIPE_SECRET_KEY = "sk_test_nobody"
+STRIPE_API_URL = "http://127.0.0.1:9"
+STRIPE_WEBHOOK_SECRETS = ["whsec_nobody"]
 # Nothing is collected for tests: static files come from where they are written.
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True

@@ -20,8 +20,9 @@ from accounts.models import AuditEndpoint, Domain, Invitation, Notice, Role, Sco
 from accounts.services.closing import GRACE, close_due_organizations, keep_organization, request_deletion
 from accounts.services.erasure import erase_person
 from accounts.services.invitations import mail_invitation
-from billing.models import CapWarning
+from billing.models import CapWarning, Payment
 from billing.services.cap_warnings import mail_warnings
+from billing.services.payments import mail_payments
 from dev.paths import ROOT
 from portal.lib.tenancy import as_platform
 from tests.canaries import KEPT, WRITTEN, Aviary, Side, make_aviary, text_of, words_in
@@ -213,10 +214,13 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         for invitation in Invitation.objects.owned_by(side.organization):
             mail_invitation(invitation_id=invitation.pk, now=NOW)
         CapWarning.objects.owned_by(side.organization).update(warned_at=NOW, mailed_at=None)
+        paid = Payment.State.SUCCEEDED
+        Payment.objects.owned_by(side.organization).update(state=paid, ended_at=NOW, mailed_at=None)
     with as_platform():
         tasks.mail_notices()
         tasks.tell_of_leaks()
         mail_warnings(now=NOW)
+        mail_payments(now=NOW)
         tasks.tell_of_paused_endpoints()
         for step in (request_deletion, keep_organization, request_deletion):
             for side in aviary.sides:

@@ -73,6 +73,7 @@ CURSORS = {
     "accounts:service-account-list": "service_account",
     "billing:api-cap-list": "cap",
     "billing:cap-list": "cap",
+    "billing:credit": "payment",
     "compute:instance-list": "instance",
 }
 # Cursors that hold an instant or a number of the reader's own list, which nothing foreign can be.
@@ -92,7 +93,7 @@ PLAIN: dict[Place, set[str]] = {
         *("join_role", "kind", "lease_class", "life", "login", "may_enter", "name", "new_public_key", "next"),
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
         *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "state", "url", "user_data"),
-        *("limit", "period", "stops"),
+        *("amount", "limit", "period", "stops"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.
         "model",
     },

@@ -20,7 +20,9 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8002)
     parser.add_argument("--state", type=Path, help="a file that keeps everything from one run to the next")
-    parser.add_argument("--webhook-url", default="", help="where events go, signed with STRIPE_WEBHOOK_SECRET")
+    parser.add_argument(
+        "--webhook-url", default="", help="where events go, signed with the first of STRIPE_WEBHOOK_SECRETS"
+    )
     asked = parser.parse_args()
     server = make_server(
         asked.host,
@@ -35,7 +37,7 @@ def main() -> None:
         keeper.load()
         threading.Thread(target=keeper.keep_on, daemon=True).start()
     if asked.webhook_url:
-        _point_webhooks(server.double.account, asked.webhook_url, os.environ["STRIPE_WEBHOOK_SECRET"])
+        _point_webhooks(server.double.account, asked.webhook_url, os.environ["STRIPE_WEBHOOK_SECRETS"].split(",")[0])
     _serve(server)
     if keeper:
         keeper.end()

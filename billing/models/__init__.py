@@ -3,19 +3,23 @@
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.credit import CreditGrant
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
+from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
     "AccountKind",
+    "BillingAccount",
     "CapWarning",
     "CreditGrant",
     "LedgerAccount",
     "LedgerEntry",
+    "Payment",
     "Reservation",
     "Route",
     "SpendByCause",
     "SpendByDay",
     "SpendCap",
+    "StripeEvent",
     "UsageByHour",
     "UsageByResource",
     "UsageEvent",

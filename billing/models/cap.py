@@ -15,6 +15,13 @@ from portal.lib.public_ids import new_cap_id, new_hold_id
 
 # A warning whose mail cannot be sent for so long is given up; the page of caps shows it all the while.
 TRIED_FOR = timedelta(days=3)
+# Of the limit, in percent, at which people are warned.
+WARNINGS = (50, 80, 100)
+
+
+def passed_warning(settled_nano: int, limit_nano: int) -> int:
+    """Return the highest percentage of the limit to warn at that is reached, 0 for none."""
+    return max((percent for percent in WARNINGS if settled_nano * 100 >= limit_nano * percent), default=0)
 
 
 class SpendCapQuerySet(models.QuerySet["SpendCap"]):

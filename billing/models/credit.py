@@ -20,6 +20,7 @@ class CreditGrant(models.Model):
 
     class Kind(models.TextChoices):
         STARTER = "starter", _("Starter credit")
+        PREPAID = "prepaid", _("Bought credit")
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="credit_grants")
     public_id = models.CharField(max_length=32, unique=True, default=new_grant_id, editable=False)

@@ -13,6 +13,15 @@ from billing.selectors.caps import (
     newest_warnings,
     tightest_cap_of,
 )
+from billing.selectors.credit import (
+    GrantRow,
+    PaymentPage,
+    PaymentRow,
+    newest_grants,
+    payment_page,
+    payment_row,
+    sells_credit,
+)
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
 from billing.selectors.keys import KeySpend, spend_of_key
 from billing.selectors.ledger import (
@@ -39,9 +48,12 @@ __all__ = [
     "CapRow",
     "Difference",
     "EventRow",
+    "GrantRow",
     "Grouping",
     "KeySpend",
     "LedgerProof",
+    "PaymentPage",
+    "PaymentRow",
     "Position",
     "Range",
     "SkuLines",
@@ -63,10 +75,14 @@ __all__ = [
     "event_page",
     "has_cap",
     "left_under_caps",
+    "newest_grants",
     "newest_warnings",
     "organization_ids_without_cap",
+    "payment_page",
+    "payment_row",
     "position_in",
     "prove_ledger",
+    "sells_credit",
     "sku_lines",
     "spend_lines",
     "spend_of_key",

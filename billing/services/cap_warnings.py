@@ -13,8 +13,8 @@ from django.db.models.lookups import GreaterThan, GreaterThanOrEqual
 from accounts.models import Permission
 from accounts.services.mails import addresses_with, mail_each, page_address
 from billing.models import CapWarning, SpendCap
+from billing.models.cap import WARNINGS, passed_warning
 from billing.selectors.caps import cap_row
-from billing.services.caps import WARNINGS
 from portal.lib.periods import month_of
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ def mail_warnings(*, now: datetime) -> int:
 @transaction.atomic
 def _warn(cap_id: int, now: datetime) -> int:
     cap = SpendCap.objects.select_for_update(no_key=True).get(pk=cap_id)
-    passed = max((percent for percent in WARNINGS if cap.settled_nano * 100 >= cap.limit_nano * percent), default=0)
+    passed = passed_warning(cap.settled_nano, cap.limit_nano)
     warned = 0
     if passed > cap.warned_percent:
         cap.warned_percent = passed

@@ -12,6 +12,7 @@ from accounts.models import ApiKey, Organization, Project
 from accounts.services.api_keys import note_key_change
 from accounts.services.audit import changed, record_event
 from billing.models import SpendByCause, SpendByDay, SpendCap
+from billing.models.cap import WARNINGS, passed_warning
 from billing.services.credits import lock_cap
 from billing.services.limits import follow_up
 from portal.lib.errors import DomainError
@@ -20,8 +21,6 @@ from portal.lib.periods import Period, calendar_period, day_of
 
 LARGEST_NANO = 10_000_000 * NANO_PER_USD
 MAXIMUM_CAPS = 1_000
-# Of the limit, in percent, at which people are warned.
-WARNINGS = (50, 80, 100)
 
 
 class UnableToSetCap(DomainError):
@@ -97,7 +96,7 @@ def _make(target: CapTarget, period: SpendCap.Period, limit_nano: int, *, stops:
         limit_nano=limit_nano,
         settled_nano=found_nano,
         found_nano=found_nano,
-        warned_percent=(passed := _passed(found_nano, limit_nano)),
+        warned_percent=(passed := passed_warning(found_nano, limit_nano)),
         # Who is at the end needs no forecast.
         is_forecast_warned=passed == WARNINGS[-1],
         created_at=now,
@@ -117,7 +116,7 @@ def _change(cap: SpendCap, limit_nano: int, *, stops: bool, now: datetime) -> Sp
         return cap
     cap.limit_nano, cap.stops = limit_nano, stops
     # Whoever raises a limit hears again when the new one comes near.
-    cap.warned_percent = _passed(cap.settled_nano, limit_nano)
+    cap.warned_percent = passed_warning(cap.settled_nano, limit_nano)
     cap.is_forecast_warned = cap.warned_percent == WARNINGS[-1]
     cap.save(update_fields=["limit_nano", "stops", "warned_percent", "is_forecast_warned"])
     record_event(
@@ -153,10 +152,6 @@ def _spent(target: CapTarget, span: Period | None, now: datetime) -> int:
         mine = causes.filter(cause=target.scope.value, cause_id=str(narrowed.pk if narrowed else ""))
         total = mine.aggregate(Sum("amount_nano"))["amount_nano__sum"]
     return max(total or 0, 0)
-
-
-def _passed(settled_nano: int, limit_nano: int) -> int:
-    return max((percent for percent in WARNINGS if settled_nano * 100 >= limit_nano * percent), default=0)
 
 
 def _tell_processes(cap: SpendCap, now: datetime) -> None:

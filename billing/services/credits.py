@@ -1,11 +1,13 @@
 """Give credit; the first credit opens an organization's account."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
 
 from accounts.models import Organization
 from billing.models import AccountKind, CreditGrant, LedgerEntry, Route, SpendCap
+from billing.models.cap import passed_warning
 from billing.selectors import starter_credit_nano
 from billing.services.ledger import Journal, Line, post
 
@@ -40,27 +42,57 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
     SpendCap.objects.bulk_create([cap], ignore_conflicts=True)
     opened = mine.select_for_update(no_key=True).get()
     if opened.public_id == cap.public_id and amount_nano > 0:
-        grant = CreditGrant.objects.create(
-            organization_id=organization_id,
-            kind=CreditGrant.Kind.STARTER,
-            amount_nano=amount_nano,
-            source=f"starter:{organization_id}",
-            granted_at=now,
-        )
-        award(grant, now)
+        _grant(organization_id, CreditGrant.Kind.STARTER, amount_nano, f"starter:{organization_id}", now)
     return opened
 
 
-# In which kind of account what is left of a grant stands.
-_KINDS = {CreditGrant.Kind.STARTER: AccountKind.PROMOTIONAL_CREDIT}
+def add_credit(*, cap: SpendCap, kind: CreditGrant.Kind, amount_nano: int, source: str, now: datetime) -> CreditGrant:
+    """Give an organization credit, raise what it may spend by as much, and post both to the ledger.
+
+    cap: its credit, locked by the caller (lock_cap). source: the cause; a cause that has given already gives nothing
+    again. amount_nano: nano-dollars, positive.
+    """
+    given = CreditGrant.objects.filter(source=source).first()
+    if given is not None:
+        return given
+    cap.limit_nano += amount_nano
+    # Whoever has more credit hears again when the end of it comes near.
+    cap.warned_percent = passed_warning(cap.settled_nano, cap.limit_nano)
+    cap.save(update_fields=["limit_nano", "warned_percent"])
+    return _grant(cap.organization_id, kind, amount_nano, source, now)
+
+
+def _grant(organization_id: int, kind: CreditGrant.Kind, amount_nano: int, source: str, now: datetime) -> CreditGrant:
+    grant = CreditGrant.objects.create(
+        organization_id=organization_id, kind=kind, amount_nano=amount_nano, source=source, granted_at=now
+    )
+    award(grant, now)
+    return grant
+
+
+@dataclass(frozen=True, slots=True)
+class _Giving:
+    """How a kind of grant comes into the ledger, and in which kind of account what is left of it stands."""
+
+    code: LedgerEntry.Code
+    comes_from: AccountKind
+    stands_in: AccountKind
+
+
+_GIVING = {
+    CreditGrant.Kind.STARTER: _Giving(LedgerEntry.Code.AWARD, AccountKind.PROMOTIONS, AccountKind.PROMOTIONAL_CREDIT),
+    # The provider has collected it and pays it out in some days.
+    CreditGrant.Kind.PREPAID: _Giving(LedgerEntry.Code.TOP_UP, AccountKind.CASH_IN_TRANSIT, AccountKind.PREPAID_CREDIT),
+}
 
 
 def award(grant: CreditGrant, now: datetime) -> None:
     """Put a grant into the ledger; one that is there stays as it is."""
+    giving = _GIVING[CreditGrant.Kind(grant.kind)]
     line = Line(
-        LedgerEntry.Code.AWARD,
-        debit=Route(AccountKind.PROMOTIONS),
-        credit=Route(_KINDS[CreditGrant.Kind(grant.kind)], grant_id=grant.pk),
+        giving.code,
+        debit=Route(giving.comes_from),
+        credit=Route(giving.stands_in, grant_id=grant.pk),
         amount_nano=grant.amount_nano,
     )
     post(Journal(grant.organization_id, f"grant:{grant.public_id}", grant.granted_at, (line,)), now=now)

@@ -110,6 +110,11 @@ LOOKS = {
     "refused": Look("caution", "ban"),
     "cancelled": Look("neutral", "circle-slash"),
     "empty": Look("neutral", "circle-dashed"),
+    # Payments
+    "created": Look("neutral", "clock"),
+    "processing": Look("notice", "loader-circle", busy=True),
+    "succeeded": Look("good", "circle-check"),
+    "canceled": Look("neutral", "circle-slash"),
     # Standing of an organization
     "good": Look("good", "circle-check"),
     "past_due": Look("caution", "clock"),

@@ -194,6 +194,8 @@ WITHOUT_PROOF: dict[str, str] = {
     ),
     "accounts:audit-endpoint-resume": "goes on with an address that was proved when it was written",
     "accounts:audit-endpoint-test": "sends nothing of the log, to an address that was proved when it was written",
+    "billing:top-up": "leads to the provider's page, where the card is asked for",
+    "billing:payment-cancel": "charges nothing",
     "accounts:domain-join": "is for who proved an address, and gives what the organization said beforehand",
     "account_change_password": "asks for the password in the form",
     "account_email": "its buttons ask: test_an_old_proof_changes_no_address",

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import NAMESPACE_URL, uuid5
 
-from accounts.models import Organization, Project
-from billing.models import CapWarning, CreditGrant, Reservation, SpendCap
+from accounts.models import Organization, Project, User
+from billing.models import BillingAccount, CapWarning, CreditGrant, Payment, Reservation, SpendCap
 from billing.services.caps import CapTarget, set_cap
 from billing.services.limits import Payer
 from billing.services.reservations import reserve
@@ -64,6 +64,35 @@ def make_cap_warning(cap: SpendCap, percent: int = 80, *, now: datetime = NOW) -
         limit_nano=cap.limit_nano,
         settled_nano=cap.settled_nano,
         warned_at=now,
+    )
+
+
+def make_payment(
+    organization: Organization,
+    *,
+    amount_cents: int = 25_00,
+    state: Payment.State = Payment.State.PENDING,
+    created_by: User | None = None,
+    session_id: str | None = None,
+    intent_id: str | None = None,
+    customer_id: str | None = None,
+    now: datetime = NOW,
+) -> Payment:
+    """A payment for credit as its row says it; nobody asked a provider."""
+    BillingAccount.objects.get_or_create(
+        organization=organization, defaults={"created_at": now, "stripe_customer_id": customer_id}
+    )
+    return Payment.objects.create(
+        organization=organization,
+        purpose=Payment.Purpose.TOP_UP,
+        amount_cents=amount_cents,
+        state=state,
+        stripe_session_id=session_id,
+        stripe_payment_intent_id=intent_id,
+        created_by=created_by,
+        created_at=now,
+        ended_at=None if state in Payment.UNFINISHED else now,
+        look_at=now,
     )
 
 

@@ -23,7 +23,7 @@ from tests.doubles.stripe_double import KEY, SIGNING_SECRET, TOKEN, StripeDouble
 def process(folder: Path, port: int, webhook_url: str) -> Iterator[StripeDouble]:
     command = [sys.executable, "-m", "billing.demo_stripe", "--port", str(port)]
     command += ["--state", str(folder / "stripe.json"), "--webhook-url", webhook_url]
-    known = {"STRIPE_SECRET_KEY": KEY, "STRIPE_WEBHOOK_SECRET": SIGNING_SECRET, "DEMO_STRIPE_CONTROL_TOKEN": TOKEN}
+    known = {"STRIPE_SECRET_KEY": KEY, "STRIPE_WEBHOOK_SECRETS": SIGNING_SECRET, "DEMO_STRIPE_CONTROL_TOKEN": TOKEN}
     running = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **known})
     double = StripeDouble(f"http://127.0.0.1:{port}")
     try:

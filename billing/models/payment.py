@@ -1,0 +1,160 @@
+"""Money that comes in by the payment provider: who pays, each payment, and what the provider tells us of.
+
+Rules: docs/algorithms/payments.md.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Organization, User
+from portal.lib.public_ids import new_pay_id
+
+# A mail that cannot be sent for so long is given up; the page of credit shows the payment all the while.
+TRIED_FOR = timedelta(days=3)
+
+
+class BillingAccountQuerySet(models.QuerySet["BillingAccount"]):
+    def owned_by(self, organization: Organization) -> BillingAccountQuerySet:
+        return self.filter(organization=organization)
+
+
+class BillingAccount(models.Model):
+    """The billing side of an organization: who it is at the payment provider."""
+
+    organization = models.OneToOneField(Organization, on_delete=models.PROTECT, related_name="billing_account")
+    stripe_customer_id = models.CharField(max_length=64, null=True, unique=True)  # none before the first payment
+    generation = models.PositiveSmallIntegerField(default=0)  # of the key under which the provider is asked
+    created_at = models.DateTimeField()
+
+    objects = BillingAccountQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "id"], name="billing_account_organization_id")]
+
+    def __str__(self) -> str:
+        return self.stripe_customer_id or f"account of organization {self.organization_id}"
+
+
+class PaymentQuerySet(models.QuerySet["Payment"]):
+    def owned_by(self, organization: Organization) -> PaymentQuerySet:
+        return self.filter(organization=organization)
+
+    def unfinished(self) -> PaymentQuerySet:
+        """Those of which the provider may still tell us something else."""
+        return self.filter(state__in=Payment.UNFINISHED)
+
+    def due(self, now: datetime) -> PaymentQuerySet:
+        """Those that the sweep looks at now, whether or not a webhook came."""
+        return self.unfinished().filter(look_at__lte=now).order_by("look_at", "pk")
+
+    def unmailed(self, now: datetime) -> PaymentQuerySet:
+        succeeded = self.filter(state=Payment.State.SUCCEEDED, mailed_at=None, ended_at__gt=now - TRIED_FOR)
+        return succeeded.order_by("ended_at", "pk")
+
+
+class Payment(models.Model):
+    """A customer's money on its way to us: created -> pending -> processing -> succeeded, failed or canceled.
+
+    The row is committed before the provider is asked, and the key under which it is asked follows from it, so that
+    asking twice is asking once. What the provider says of it never goes back, and a payment that it calls paid is paid,
+    whatever we thought before.
+    """
+
+    class Purpose(models.TextChoices):
+        TOP_UP = "top_up", _("Credit")
+
+    class State(models.TextChoices):
+        CREATED = "created", _("Started")
+        PENDING = "pending", _("Waiting for you")
+        PROCESSING = "processing", _("Being processed")
+        SUCCEEDED = "succeeded", _("Paid")
+        FAILED = "failed", _("Failed")
+        CANCELED = "canceled", _("Not paid")
+
+    UNFINISHED = (State.CREATED, State.PENDING, State.PROCESSING)
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="payments")
+    public_id = models.CharField(max_length=32, unique=True, default=new_pay_id, editable=False)
+    purpose = models.CharField(max_length=8, choices=Purpose)
+    amount_cents = models.BigIntegerField()
+    state = models.CharField(max_length=12, choices=State, default=State.CREATED)
+    # The provider's names of it; empty until it has given them.
+    stripe_session_id = models.CharField(max_length=96, null=True, unique=True)
+    stripe_payment_intent_id = models.CharField(max_length=64, null=True, unique=True)
+    generation = models.PositiveSmallIntegerField(default=0)  # of the key under which the provider is asked
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    look_at = models.DateTimeField()  # when the sweep asks the provider again, while it is unfinished
+    mailed_at = models.DateTimeField(null=True)
+
+    objects = PaymentQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "id"], name="payment_organization_id"),
+            models.CheckConstraint(condition=Q(amount_cents__gt=0), name="payment_positive"),
+            models.CheckConstraint(
+                condition=Q(state__in=["created", "pending", "processing"], ended_at=None)
+                | Q(state__in=["succeeded", "failed", "canceled"], ended_at__isnull=False),
+                name="payment_ends_once_it_is_final",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="payment_newest"),
+            models.Index(
+                fields=["look_at"], condition=Q(state__in=["created", "pending", "processing"]), name="payment_due"
+            ),
+            models.Index(fields=["ended_at"], condition=Q(state="succeeded", mailed_at=None), name="payment_unmailed"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state not in self.UNFINISHED
+
+
+class StripeEventQuerySet(models.QuerySet["StripeEvent"]):
+    def due(self, now: datetime) -> StripeEventQuerySet:
+        return self.filter(state=StripeEvent.State.RECEIVED, try_at__lte=now).order_by("try_at", "id")
+
+
+class StripeEvent(models.Model):
+    """The provider told us that something happened to one of its objects: a hint to read that object again.
+
+    Nothing else of the message is kept: amounts and states are read from the provider, never from a message.
+    """
+
+    class State(models.TextChoices):
+        RECEIVED = "received", _("To be looked at")
+        DONE = "done", _("Done")
+        IGNORED = "ignored", _("Of no concern to us")
+        PARKED = "parked", _("Of another version or mode")
+        DEAD = "dead", _("Given up")
+
+    id = models.CharField(max_length=96, primary_key=True)
+    type = models.CharField(max_length=80)
+    object_id = models.CharField(max_length=96)
+    api_version = models.CharField(max_length=40)
+    is_live = models.BooleanField()
+    created_at = models.DateTimeField()  # at the provider
+    received_at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=State, default=State.RECEIVED)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    try_at = models.DateTimeField()
+    problem = models.CharField(max_length=300, blank=True, default="")
+
+    objects = StripeEventQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["try_at"], condition=Q(state="received"), name="stripe_event_due")]
+
+    def __str__(self) -> str:
+        return self.id
