@@ -19,9 +19,11 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.access import InvalidApiKey, authenticate_key
 from accounts.models import ApiKey, AuditEvent, KeyLeak, OperatorKey, Organization, Overlap, Role
-from accounts.services.api_keys import IssuedKey, issue_operator_key, revoke_key
+from accounts.models.api_key import OperatorScope
+from accounts.services.api_keys import IssuedKey, revoke_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.leaked_keys import TELL_FOR, tell_of_leaks
+from accounts.services.operator_keys import issue_operator_key
 from portal.lib.key_format import KeyKind, new_secret
 from tests.factories.accounts import make_key, make_membership, make_organization, make_user
 
@@ -181,7 +183,7 @@ def test_keys_of_several_organizations_end_each_in_its_own_log(client: Client, i
 
 
 def test_ends_an_operator_key_too(client: Client):
-    issued = issue_operator_key(name="scheduler", scopes=[], now=NOW)
+    issued = issue_operator_key(name="scheduler", scopes=[OperatorScope.POOLS_READ], by=None, now=NOW)
 
     assert report(client, [found(issued.secret)]).json()[0]["label"] == "true_positive"
 
