@@ -15,6 +15,7 @@ from billing.api.operator import BATCH, EVENT, MAXIMUM_EVENTS
 from billing.models import UsageByHour, UsageEvent, UsageFate
 from billing.selectors import budget_of
 from billing.services.reported import correction_id_of, event_id_of
+from dev.paths import ROOT
 from tests.factories.accounts import make_project
 from tests.factories.billing import NOW
 from tests.factories.catalog import make_price
@@ -199,6 +200,7 @@ def test_the_ids_can_be_computed_by_whoever_reports():
     expected = UUID("e63ef8eb-8130-517a-868c-8159c170f554")
 
     assert event_id_of("https://gateway.example/eu-1", "call-1", "model.demo.input") == expected
+    assert f"`{expected}`" in (ROOT / "docs" / "api.md").read_text()
 
 
 def test_a_report_too_old_waits_for_a_person(project, secret):

@@ -211,14 +211,34 @@ class Metering(RuleBasedStateMachine):
     @precondition(lambda self: self.sent)
     @rule(data=st.data(), off=st.sampled_from([0, 0, 0, 1]))
     def correct(self, data, off):
-        known = data.draw(st.sampled_from(list(self.sent.values())))
+        corrections = [report for report in self.sent.values() if report.corrects]
+        everything = list(self.sent.values())
+        known = data.draw(st.sampled_from(everything) | st.sampled_from(corrections or everything))
         opposite = self.opposite(known)
         self.deliver([replace(opposite, quantity=opposite.quantity + off)])
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data(), accepts=st.booleans())
     def decide(self, data, accepts):
-        event_id = data.draw(st.sampled_from(list(self.sent)))
+        self.decide_about(data.draw(st.sampled_from(list(self.sent))), accepts=accepts)
+
+    @rule(
+        place=st.integers(0, 1),
+        quantity=QUANTITIES,
+        off=st.sampled_from([0, 0, 1]),
+        is_known=st.booleans(),
+        verdicts=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=3),
+    )
+    def decide_about_two(self, place, quantity, off, is_known, verdicts):
+        """An event and its correction are too old, and a person looks at them in any order."""
+        report = self.made(place, quantity, timedelta(days=40), "good")
+        opposite = replace(self.opposite(report), quantity=off - quantity)
+        self.deliver([report, opposite] if is_known else [opposite])
+        for of_correction, accepts in verdicts:
+            if of_correction or is_known:
+                self.decide_about((opposite if of_correction else report).event_id, accepts=accepts)
+
+    def decide_about(self, event_id, *, accepts):
         report, decide = self.sent[event_id], accept_event if accepts else refuse_event
         may = self.waits(event_id)
         if may and accepts:
