@@ -80,7 +80,6 @@ MISTAKES = {
         "UsageFate.Outcome.LATE if is_late else UsageFate.Outcome.COUNTED",
         "UsageFate.Outcome.COUNTED",
     ),
-    "accepts a correction before what it corrects": (usage_decisions, "if original.is_open:", "if original is None:"),
     "accepts any correction": (usage_decisions, "if against := original.why_not(record):", "if against := None:"),
 }
 # Those that are found soon.
