@@ -5,7 +5,7 @@ The law: docs/algorithms/metering.md.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid5
 
@@ -39,8 +39,19 @@ class UsageReport:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 over all of it, by which a repetition is told from another event of the same id."""
-        return hashlib.sha256("\n".join(map(str, astuple(self))).encode()).digest()
+        """SHA-256 over all of it but its id, by which a repetition is told from another event of the same id."""
+        parts = (
+            self.occurred_at.isoformat(),
+            self.organization,
+            self.project,
+            self.sku,
+            str(self.quantity),
+            self.resource_id,
+            self.api_key,
+            self.request_id,
+            str(self.corrects),
+        )
+        return hashlib.sha256("\n".join(parts).encode()).digest()
 
 
 def event_id_of(source: str, name: str, sku: str) -> UUID:

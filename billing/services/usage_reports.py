@@ -203,7 +203,7 @@ def _claim(fates: Sequence[UsageFate], now: datetime) -> set[UUID]:
 
 
 def _answer(report: UsageReport, fate: UsageFate, *, is_new: bool) -> Answer:
-    if fate.content_digest is None or bytes(fate.content_digest) != report.digest:
+    if not is_new and (fate.content_digest is None or bytes(fate.content_digest) != report.digest):
         log.error("billing.usage.conflict", event_id=str(report.event_id))
         detail = _("This event is known with other content; what is known stays.")
         return Answer(report.event_id, Answered.REJECTED, fate.outcome, "conflict", detail)
