@@ -15,8 +15,17 @@ from django.utils.translation import gettext as _
 
 from accounts.access import is_sign_in_recent
 from accounts.forms import LegalHoldForm
-from accounts.models import Organization, User
+from accounts.forms.operator import NewOperatorKeyForm, OperatorKeyForm
+from accounts.models import OperatorKey, OperatorScope, Organization, Overlap, User
+from accounts.selectors.operator_keys import operator_key_rows
 from accounts.services.legal_holds import PERMISSION, UnableToChangeHold, clear_legal_hold, set_legal_hold
+from accounts.services.operator_keys import PERMISSION as OPERATOR_KEYS
+from accounts.services.operator_keys import (
+    UnableToChangeOperatorKey,
+    issue_operator_key,
+    revoke_operator_key,
+    rotate_operator_key,
+)
 from portal.lib.tenancy import as_platform
 
 ADDRESS = "admin:accounts_organization_changelist"
@@ -72,3 +81,69 @@ def _change(form: LegalHoldForm, by: User) -> None:
         raise UnableToChangeHold(_("There is no organization with this address."))
     change = set_legal_hold if form.cleaned_data["action"] == "set" else clear_legal_hold
     change(organization=organization, reason=form.cleaned_data["reason"], by=by, now=timezone.now())
+
+
+@admin.register(OperatorKey)
+class OperatorKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
+    """One page: the keys of the owner's own systems, what was done to them, and forms that issue, rotate and revoke."""
+
+    def get_urls(self) -> list[URLPattern]:
+        return [path("", self.admin_site.admin_view(self.keys), name="accounts_operatorkey_changelist")]
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def keys(self, request: HttpRequest) -> HttpResponse:
+        """Show the keys; change one by who signed in lately. A new secret is in the answer and nowhere else."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            _check_changing(request)
+        action = request.POST.get("action", "")
+        issuing = NewOperatorKeyForm(request.POST if action == "issue" else None)
+        changing = OperatorKeyForm(request.POST if action in ("rotate", "revoke") else None)
+        secret = None
+        chosen = next((form for form in (issuing, changing) if form.is_bound), None)
+        if chosen is not None and chosen.is_valid() and isinstance(request.user, User):
+            try:
+                with as_platform():
+                    secret = _change_key(chosen, request.user)
+            except UnableToChangeOperatorKey as error:
+                chosen.add_error(None, str(error))
+            else:
+                issuing, changing = NewOperatorKeyForm(), OperatorKeyForm()
+        with as_platform():
+            rows = operator_key_rows(timezone.now())
+        context = {**self.admin_site.each_context(request), "title": _("Operator keys"), "rows": rows}
+        context |= {"issuing": issuing, "changing": changing, "secret": secret}
+        context["may_change"] = request.user.has_perm(OPERATOR_KEYS)
+        refused = issuing.is_bound or changing.is_bound
+        answer = TemplateResponse(request, "admin/operator_keys.html", context, status=422 if refused else 200)
+        answer["Cache-Control"] = "no-store"
+        return answer
+
+
+def _check_changing(request: HttpRequest) -> None:
+    if not request.user.has_perm(OPERATOR_KEYS):
+        raise PermissionDenied
+    if not is_sign_in_recent(request, time.time()):
+        raise ReauthenticationRequired
+
+
+def _change_key(form: NewOperatorKeyForm | OperatorKeyForm, by: User) -> str | None:
+    """Do what the form says and return the new secret, if there is one."""
+    given, now = form.cleaned_data, timezone.now()
+    if isinstance(form, NewOperatorKeyForm):
+        scopes = [OperatorScope(scope) for scope in given["scopes"]]
+        return issue_operator_key(name=given["name"], scopes=scopes, by=by, now=now).secret
+    if given["action"] == "rotate":
+        overlap = Overlap(given["overlap"])
+        return rotate_operator_key(public_id=given["key"], overlap=overlap, by=by, now=now).secret
+    revoke_operator_key(public_id=given["key"], by=by, now=now)
+    return None

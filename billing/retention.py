@@ -1,6 +1,6 @@
 """How long usage, caps and credit are kept."""
 
-from accounts.retention import MADE_BY, ORGANIZATION, PROJECT, USER
+from accounts.retention import HELD_BY_ORGANIZATION, MADE_BY, ORGANIZATION, PROJECT, USER
 from portal.lib.retention import Age, Deleted, LeftOut, Part, Personal, Table, Whose, name_of
 
 USAGE = Age(months=13)
@@ -29,6 +29,14 @@ TABLES = (
         of_person=Part(
             "usage_events", "t.user_id = %(user)s", key=("occurred_at", "event_id"), shown=PROJECT | _KEY | USER
         ),
+    ),
+    Table(
+        "billing_usagefate",
+        "what became of usage that came late or from outside, and what a person decided",
+        Whose.ORGANIZATION,
+        Deleted(USAGE, "recorded_at", HELD_BY_ORGANIZATION),
+        "as long as the event: a repetition that comes later is too old to be counted",
+        of_organization=Part("usage_fates", key=("recorded_at", "event_id"), hidden=("content_digest", "decided_by")),
     ),
     Table(
         "billing_usagebyhour",

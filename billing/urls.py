@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from billing import api, webhooks
+from billing.api import operator
 from billing.views import caps, credit, spend
 
 app_name = "billing"
@@ -24,4 +25,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/usage", api.UsageList.as_view(), name="api-usage"),
     path("api/v1/spend", api.SpendReport.as_view(), name="api-spend"),
     path("api/v1/caps", api.CapList.as_view(), name="api-cap-list"),
+    path("api/operator/v1/usage", operator.UsageReportList.as_view(), name="operator-usage"),
+    path("api/operator/v1/usage/<str:event_id>", operator.UsageFateDetail.as_view(), name="operator-usage-fate"),
 ]

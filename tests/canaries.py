@@ -42,6 +42,7 @@ KEPT: dict[str, str] = {
     "accounts_ssoconnection.certificates": "are read as certificates",
     "accounts_ssoconnection.sign_in_url": "only SAML has one, and these are of OpenID Connect",
     "billing_spendcap.period": "a word of the code",
+    "billing_usagefate.decided_by": "a public id of staff, whom no customer is told",
     "billing_ledgeraccount.currency": "a word of the code",
     "billing_ledgeraccount.product": "a word of the price list",
     "billing_ledgerentry.journal_id": "made by the portal; entries cannot be changed",
@@ -53,8 +54,8 @@ KEPT: dict[str, str] = {
     "inference_receipt.input_price_id": "names a price of the catalog",
     "inference_receipt.output_price_id": "names a price of the catalog",
 }
-# What the log holds is written when it happens: tests/filling.py says the word.
-WRITTEN = {"accounts_auditevent.changes", "accounts_auditevent.request_id"}
+# What the log and reports of usage hold is written when it happens: tests/filling.py says the word.
+WRITTEN = {"accounts_auditevent.changes", "accounts_auditevent.request_id", "billing_usagefate.content"}
 # Shape of the word where a plain one would not be read back.
 SHAPES: dict[str, str] = {
     "email": "{mark}-{row}@example.com",

@@ -1,6 +1,7 @@
 """A row in every table of an organization, by one person, with a word of its own wherever there is text to choose."""
 
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from accounts.models import KeyLeak, Notice, Organization, Overlap, Scope, User
 from accounts.services import audit
@@ -8,7 +9,7 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import SpendCap, WriteOff
+from billing.models import SpendCap, UsageFate, WriteOff
 from billing.services.caps import CapTarget
 from billing.services.usage import record_usage
 from catalog.models import ServedModel
@@ -52,6 +53,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     sku = receipt.served_model.sku(ServedModel.TokenKind.INPUT)
     usage = make_record(project, sku=sku, occurred_at=NOW, api_key_id=issued.api_key.pk, user_id=user.pk)
     record_usage([usage], reservation_id=None, now=NOW)
+    make_fates(organization, word)
     make_reservation(project, now=NOW)
     cap = SpendCap.objects.of_organization(organization.pk).get()
     WriteOff.objects.create(
@@ -104,6 +106,24 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     forget()
     digest = bytes(issued.api_key.digest).hex()
     return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
+
+
+def make_fates(organization: Organization, word: str) -> None:
+    """An event that came late, and one that somebody refused."""
+    UsageFate.objects.create(
+        event_id=uuid4(), organization=organization, occurred_at=NOW, outcome=UsageFate.Outcome.LATE, recorded_at=NOW
+    )
+    UsageFate.objects.create(
+        event_id=uuid4(),
+        organization=organization,
+        occurred_at=NOW,
+        outcome=UsageFate.Outcome.REJECTED,
+        reason=UsageFate.Reason.TOO_OLD,
+        content={"resource_id": f"model {word}"},
+        recorded_at=NOW,
+        decided_at=NOW,
+        decision=f"refused {word}",
+    )
 
 
 def remember_actor_of(user: User, word: str) -> None:

@@ -212,6 +212,8 @@ POLICY: dict[str, Rule] = {
     "billing:api-usage": of(Scope.USAGE_READ),
     "billing:api-spend": of(Scope.BILLING_READ),
     "billing:api-cap-list": of(Scope.BILLING_READ),
+    "billing:operator-usage": of(Audience.OPERATOR),
+    "billing:operator-usage-fate": of(Audience.OPERATOR),
     # --- portal: the first pages of an organization ---
     "overview": of(Permission.VIEW),
     "quickstart": of(Permission.USE_MODELS),

@@ -141,6 +141,16 @@ class Heard:
     wrong: set[str] = field(default_factory=set)
 
 
+def of_customers() -> dict[str, Any]:
+    """Return the document without the owner's own API: these two organizations have no key to it.
+
+    It answers for each event of a batch instead of refusing the request (tests/billing/test_api_operator.py).
+    """
+    description = api_description()
+    paths = {path: each for path, each in description["paths"].items() if path.startswith("/api/v1/")}
+    return description | {"paths": paths}
+
+
 def ask_everything(address: str) -> Heard:
     heard = Heard()
     config = SchemathesisConfig.from_dict(
@@ -161,7 +171,7 @@ def ask_everything(address: str) -> Heard:
             "analysis": {"constants": {"enabled": False}},
         }
     )
-    schema = schemathesis.openapi.from_dict(json.loads(json.dumps(api_description())), config=config)
+    schema = schemathesis.openapi.from_dict(json.loads(json.dumps(of_customers())), config=config)
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             listen(event.recorder, heard)
@@ -218,6 +228,6 @@ def test_generated_requests_find_nothing(own_database: OwnDatabase):
     assert set(heard.checks) >= CHECKS
     assert server.asked[THEIRS] >= 20
     # What nobody got through to proves nothing.
-    operations = {f"{method.upper()} {path}" for path, each in api_description()["paths"].items() for method in each}
+    operations = {f"{method.upper()} {path}" for path, each in of_customers()["paths"].items() for method in each}
     assert {label for label, status in heard.answers if status < 400} == operations
     assert rows_of(world, own_database) == before

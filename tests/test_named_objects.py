@@ -79,7 +79,13 @@ CURSORS = {
 # Cursors that hold an instant or a number of the reader's own list, which nothing foreign can be.
 POSITIONS = {"accounts:api-audit-event-list", "billing:api-usage", "inference:receipt-list"}
 # For staff, who may name any organization.
-OF_STAFF = {"LegalHoldForm": "tests/accounts/test_legal_holds.py"}
+OF_STAFF = {
+    "LegalHoldForm": "tests/accounts/test_legal_holds.py",
+    "NewOperatorKeyForm": "tests/accounts/test_operator_keys.py",
+    "OperatorKeyForm": "tests/accounts/test_operator_keys.py",
+    "FateSearchForm": "tests/billing/test_usage_decisions.py",
+    "UsageDecisionForm": "tests/billing/test_usage_decisions.py",
+}
 # Fields that name nothing: what people write, choose from a list in the code, count or date.
 PLAIN: dict[Place, set[str]] = {
     "form": {

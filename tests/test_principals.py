@@ -25,8 +25,9 @@ from accounts.models import (
     User,
 )
 from accounts.models.api_key import OperatorScope
-from accounts.services.api_keys import CUSTOMER_SCOPES, issue_key, issue_operator_key, revoke_key
+from accounts.services.api_keys import CUSTOMER_SCOPES, issue_key, revoke_key
 from accounts.services.members import remove_member
+from accounts.services.operator_keys import issue_operator_key
 from portal.lib.key_format import KeyKind
 from tests.factories.accounts import lock_behind_sso, make_membership, make_project_membership, make_user
 from tests.routes import Route
@@ -236,7 +237,7 @@ def of_who_left(world: World) -> str:
 
 
 def of_the_operator(world: World) -> str:
-    return issue_operator_key(name="planner", scopes=list(OperatorScope), now=NOW).secret
+    return issue_operator_key(name="planner", scopes=list(OperatorScope), by=None, now=NOW).secret
 
 
 def managing(world: World) -> str:

@@ -25,11 +25,12 @@ from django.urls import reverse
 
 from accounts.models import Membership, Organization, Overlap, Role, Scope, User
 from accounts.models.api_key import OperatorScope
-from accounts.services.api_keys import issue_key, issue_operator_key
+from accounts.services.api_keys import issue_key
 from accounts.services.audit_endpoints import add_endpoint, rotate_endpoint_secret
 from accounts.services.directory_tokens import LONGEST_LIFE, issue_directory_token
 from accounts.services.invitations import invite_member, mail_invitation
 from accounts.services.key_rotation import rotate_key
+from accounts.services.operator_keys import issue_operator_key
 from accounts.services.sso_connections import set_up_sso
 from compute.services.ssh_keys import generate_ssh_key
 from portal.lib.key_format import KeyKind
@@ -107,7 +108,7 @@ def keys(organization: Organization, owner: User) -> dict[str, str]:
 
     live, management = issue(KeyKind.LIVE, Scope.INFERENCE), issue(KeyKind.MANAGEMENT, Scope.KEYS_WRITE)
     with as_platform():
-        operator = issue_operator_key(name="scheduler", scopes=[OperatorScope.POOLS_READ], now=NOW)
+        operator = issue_operator_key(name="scheduler", scopes=[OperatorScope.POOLS_READ], by=None, now=NOW)
     answer = Client().post(
         "/api/v1/keys",
         json.dumps({"name": "made by a program", "scopes": ["inference"]}),

@@ -12,12 +12,13 @@ from django.http import HttpResponseBase
 from django.test import Client
 from django.urls import get_resolver, reverse
 
-from accounts.models import PERMISSIONS_OF_ROLE, Organization, Permission, Role, Scope
+from accounts.models import PERMISSIONS_OF_ROLE, OperatorScope, Organization, Permission, Role, Scope
 from accounts.services.api_keys import CUSTOMER_SCOPES
+from accounts.services.operator_keys import issue_operator_key
 from tests.policy import FAMILIES, POLICY, Audience
 from tests.routes import ROUTES, Route, name_of
 from tests.support import normal, undone
-from tests.world import MISSING, PERSONAL_OBJECTS, World
+from tests.world import MISSING, NOW, PERSONAL_OBJECTS, World
 
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
@@ -28,6 +29,7 @@ PAGES = [route for route in ROUTES if route.is_of_organization]
 KEYED = [route for route in ROUTES if route.name in POLICY and isinstance(route.rule.who, Scope)]
 KEYED += [route for route in ROUTES if route.name in POLICY and route.rule.who is Audience.KEY]
 PROVISIONED = [route for route in ROUTES if route.name in POLICY and route.rule.who is Audience.DIRECTORY]
+OPERATED = [route for route in ROUTES if route.name in POLICY and route.rule.who is Audience.OPERATOR]
 
 
 def of_audience(*audiences: Audience) -> list[Route]:
@@ -42,6 +44,8 @@ def secret_for(route: Route, world: World, organization: Organization) -> str:
     """Return a secret of the organization that opens a route of programs."""
     if route.rule.who is Audience.DIRECTORY:
         return world.directory_secret(organization)
+    if route.rule.who is Audience.OPERATOR:
+        return issue_operator_key(name="gateway", scopes=list(OperatorScope), by=None, now=NOW).secret
     return world.secret(organization, route.rule.who if isinstance(route.rule.who, Scope) else Scope.USAGE_READ)
 
 
@@ -172,7 +176,7 @@ def test_an_odd_name_is_as_good_as_missing(route: Route, world: World):
     if route.name not in POLICY:
         pytest.skip("a page of the library's admin")
     headers = {}
-    if route in KEYED + PROVISIONED:
+    if route in KEYED + PROVISIONED + OPERATED:
         headers["Authorization"] = f"Bearer {secret_for(route, world, world.ours)}"
     client = world.client(world.members[Role.OWNER])
     pattern = route.pattern.replace("<slug:organization>", world.ours.slug)
@@ -277,6 +281,21 @@ def test_a_foreign_object_is_as_good_as_missing_to_a_program(route: Route, world
         asked = [*world.objects.values(), *MISSING.values()]
         assert foreign.status_code in (404, 405) or method == "OPTIONS", f"{method} {foreign.status_code}"
         assert normal(foreign, *asked) == normal(missing, *asked), method
+    assert world.checksum(world.ours) == before
+
+
+@pytest.mark.parametrize("route", OPERATED, ids=name_of)
+@pytest.mark.asvs("8.2.1")
+def test_the_operators_api_is_closed_to_every_customer(route: Route, world: World):
+    address = route.address("", world.objects)
+    visitor, member = world.client(None), world.client(world.members[Role.OWNER])
+    customers = [world.secret(world.ours, *CUSTOMER_SCOPES), world.directory_secret(world.ours), "hr_op_nonsense"]
+    before = world.checksum(world.ours)
+    for method in METHODS:
+        answers = [ask(visitor, method, address), ask(member, method, address)]
+        answers += [ask(visitor, method, address, Authorization=f"Bearer {secret}") for secret in customers]
+        assert {answer.status_code for answer in answers} <= {401, 405}, method
+    assert ask(visitor, "GET", address)["WWW-Authenticate"].startswith("Bearer")
     assert world.checksum(world.ours) == before
 
 

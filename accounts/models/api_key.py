@@ -253,10 +253,33 @@ class KeyLeak(models.Model):
         return f"…{self.last_four} of {self.api_key_id} at {self.reported_at}"
 
 
+class OperatorKeyQuerySet(models.QuerySet["OperatorKey"]):
+    def opened_by(self, digest: bytes, now: datetime) -> OperatorKeyQuerySet:
+        """Return the key whose secret has this digest, or whose former secret has it and still works."""
+        return self.filter(Q(digest=digest) | Q(former_digest=digest, former_valid_until__gt=now))
+
+
 class OperatorKey(Secret):
-    """A secret of the owner's own systems; it belongs to no organization and Capacity staff issue it."""
+    """A secret of the owner's own systems; it belongs to no organization and Capacity staff issue it.
+
+    After a rotation the one secret before may work on until a stated second.
+    """
 
     scopes = ArrayField(models.CharField(max_length=32, choices=OperatorScope))
+    former_digest = models.BinaryField(null=True, unique=True)
+    former_last_four = models.CharField(max_length=4, default="", db_default="", blank=True)
+    former_valid_until = models.DateTimeField(null=True)
+
+    objects = OperatorKeyQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(former_digest=None, former_valid_until=None)
+                | Q(former_digest__isnull=False, former_valid_until__isnull=False),
+                name="operator_key_former_secret_has_an_end",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.label})"

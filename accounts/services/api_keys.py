@@ -9,8 +9,8 @@ from http import HTTPStatus
 from django.conf import settings
 from django.db import connection, transaction
 
-from accounts.models import ApiKey, Membership, OperatorKey, Organization, Project, Scope, ServiceAccount, User
-from accounts.models.api_key import LONGEST_AGENT, OperatorScope
+from accounts.models import ApiKey, Membership, Organization, Project, Scope, ServiceAccount, User
+from accounts.models.api_key import LONGEST_AGENT
 from accounts.services.audit import changed, person, record_event
 from portal.lib.addresses import UnreadableRange, canonical_ranges
 from portal.lib.errors import DomainError
@@ -330,23 +330,3 @@ def touch_keys(*, uses: Mapping[int, KeyUse], now: datetime) -> None:
             _TOUCH,
             {"now": now, "due": now - TOUCH_AFTER, "keys": keys, "addresses": addresses, "agents": agents},
         )
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedOperatorKey:
-    operator_key: OperatorKey
-    secret: str
-
-
-def issue_operator_key(*, name: str, scopes: Sequence[OperatorScope], now: datetime) -> IssuedOperatorKey:
-    """Issue a key for the owner's own systems."""
-    secret = new_secret(settings.KEY_BRAND, KeyKind.OPERATOR)
-    operator_key = OperatorKey.objects.create(
-        name=name,
-        scopes=[scope.value for scope in scopes],
-        digest=digest_of(secret, settings.API_KEY_PEPPER),
-        prefix=f"{settings.KEY_BRAND}_{KeyKind.OPERATOR.value}_",
-        last_four=secret[-4:],
-        created_at=now,
-    )
-    return IssuedOperatorKey(operator_key, secret)

@@ -94,13 +94,17 @@ def _end_former_secret(digest: bytes, now: datetime) -> tuple[ApiKey, bool] | No
 
 
 def _end_operator_key(digest: bytes, now: datetime) -> bool:
-    key = OperatorKey.objects.select_for_update().filter(digest=digest).first()
+    key = OperatorKey.objects.select_for_update().opened_by(digest, now).first()
     if key is not None and not key.has_ended(now):
-        key.revoked_at = now
-        key.save(update_fields=["revoked_at"])
+        if bytes(key.digest) == digest:
+            key.revoked_at = now
+            key.save(update_fields=["revoked_at"])
+        else:
+            key.former_valid_until = now
+            key.save(update_fields=["former_valid_until"])
         # It belongs to no organization: whoever watches the portal is told.
         log.error("accounts.operator_key_leaked", key=key.public_id)
-    return key is not None
+    return key is not None or OperatorKey.objects.filter(former_digest=digest).exists()
 
 
 def _end_directory_token(secret: str, digest: bytes, now: datetime) -> bool:

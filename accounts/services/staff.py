@@ -18,6 +18,10 @@ class StaffGroup(models.TextChoices):
 # Right of the admin, with its app -> who has it.
 GROUPS_OF_PERMISSION = {
     "accounts.hold_organization": (StaffGroup.COMPLIANCE, StaffGroup.SECURITY),
+    "accounts.change_operatorkey": (StaffGroup.CAPACITY,),
+    "accounts.view_operatorkey": (StaffGroup.CAPACITY, StaffGroup.SECURITY, StaffGroup.AUDITOR),
+    "billing.change_usagefate": (StaffGroup.FINANCE, StaffGroup.CAPACITY),
+    "billing.view_usagefate": (StaffGroup.FINANCE, StaffGroup.CAPACITY, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

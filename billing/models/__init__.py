@@ -2,6 +2,7 @@
 
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.credit import CreditGrant
+from billing.models.fate import UsageFate
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
@@ -23,5 +24,6 @@ __all__ = [
     "UsageByHour",
     "UsageByResource",
     "UsageEvent",
+    "UsageFate",
     "WriteOff",
 ]

@@ -13,6 +13,7 @@ from billing.selectors.caps import (
     newest_warnings,
     tightest_cap_of,
 )
+from billing.selectors.closing import closed_until
 from billing.selectors.credit import (
     GrantRow,
     PaymentPage,
@@ -23,6 +24,7 @@ from billing.selectors.credit import (
     sells_credit,
 )
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
+from billing.selectors.fates import FateView, fate_of, fate_view, fates_of
 from billing.selectors.keys import KeySpend, spend_of_key
 from billing.selectors.ledger import (
     Statement,
@@ -48,6 +50,7 @@ __all__ = [
     "CapRow",
     "Difference",
     "EventRow",
+    "FateView",
     "GrantRow",
     "Grouping",
     "KeySpend",
@@ -70,9 +73,13 @@ __all__ = [
     "cap_page",
     "cap_row",
     "cap_words_of",
+    "closed_until",
     "cursor_of",
     "event_batches",
     "event_page",
+    "fate_of",
+    "fate_view",
+    "fates_of",
     "has_cap",
     "left_under_caps",
     "newest_grants",

@@ -23,18 +23,22 @@ def make_partitions(*, first: date, day_count: int) -> int:
 
 
 def prepare_partitions(*, now: datetime) -> int:
-    """Keep yesterday's and the next eight days' partitions ready, and report events that found none.
+    """Keep yesterday's and the next eight days' partitions ready; return how many were missing.
 
-    Such events were counted and billed; they lie in the default partition, which is never aged out.
+    Events of a day without one were counted and billed, and lie in the default partition. That is reported, and they
+    move home: their days get partitions too.
     """
     made = make_partitions(first=now.date() - timedelta(days=1), day_count=DAYS_AHEAD + 2)
-    stray_count = _stray_event_count()
-    if stray_count:
-        log.error("billing.partitions.stray_events", count=stray_count)
-    return made
+    strays = _strays()
+    if strays:
+        log.error("billing.partitions.stray_events", count=sum(strays.values()), first_day=min(strays).isoformat())
+    return made + sum(make_partitions(first=day, day_count=1) for day in sorted(strays))
 
 
-def _stray_event_count() -> int:
+def _strays() -> dict[date, int]:
+    """Return how many events lie in the default partition, by their UTC day."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM billing_usageevent_default")
-        return int(cursor.fetchone()[0])
+        cursor.execute(
+            "SELECT (occurred_at AT TIME ZONE 'UTC')::date, count(*) FROM billing_usageevent_default GROUP BY 1"
+        )
+        return dict(cursor.fetchall())

@@ -3,7 +3,7 @@
 Definitions, limits and what is refused: docs/algorithms/metering.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -13,7 +13,8 @@ from uuid import UUID
 import structlog
 from django.db import connection, transaction
 
-from billing.models import UsageByResource
+from billing.models import UsageByResource, UsageFate
+from billing.selectors.closing import closed_until
 from billing.selectors.prices import prices_of_hours
 from billing.services.credits import lock_cap
 from billing.services.settling import UsageChange, settle_usage
@@ -197,7 +198,8 @@ def record_usage(records: Sequence[UsageRecord], *, reservation_id: int | None, 
     """Count an organization's events, each once for ever, and settle the exact change of its rated buckets.
 
     The change is taken out of the reservation while that is held, else out of the room that the cap has left;
-    what finds no room is written off. All or nothing, and safe to repeat: known events change nothing.
+    what finds no room is written off. All or nothing, and safe to repeat: known events change nothing. Events of
+    a time that is invoiced already are counted as well, and their fate says that they go to the next invoice.
 
     Raises UsageConflict when an event id is known with other content, UsageRefused for events of several
     organizations, more than 5 minutes ahead or negative without `corrects`, UsageTooOld after 35 days, and
@@ -207,12 +209,31 @@ def record_usage(records: Sequence[UsageRecord], *, reservation_id: int | None, 
     if not records:
         return RecordedUsage(0, 0, 0, 0)
     _refuse_impossible(records, now)
-    credit = lock_cap(organization_id=records[0].organization_id, now=now)
+    for record in records:
+        if record.occurred_at < now - OLDEST:
+            raise UsageTooOld(f"Event {record.event_id} is older than 35 days: a person has to decide about it.")
+    return _count(records, reservation_id, now)
+
+
+@transaction.atomic
+def record_accepted(record: UsageRecord, *, now: datetime) -> RecordedUsage:
+    """Count one event that a person accepted, however old it is. Raises as `record_usage`, but never UsageTooOld."""
+    _refuse_impossible([record], now)
+    return _count([record], None, now)
+
+
+def _count(records: Sequence[UsageRecord], reservation_id: int | None, now: datetime) -> RecordedUsage:
+    organization_id = records[0].organization_id
+    credit = lock_cap(organization_id=organization_id, now=now)
+    closed = closed_until(organization_id=organization_id, now=now)
+    late = _not_counted_yet([record for record in records if record.occurred_at < closed])
     counted, changes = _write(records, _prices_of(records), now)
     duplicate = len(records) - counted
     if duplicate:
         _refuse_conflict(records)
     settled = settle_usage(credit=credit, changes=changes, reservation_id=reservation_id, now=now)
+    if late:
+        _keep_late(late, now)
     return RecordedUsage(counted, duplicate, settled.charged_nano, settled.written_off_nano)
 
 
@@ -229,10 +250,17 @@ def _refuse_impossible(records: Sequence[UsageRecord], now: datetime) -> None:
     for record in records:
         if record.occurred_at > now + FUTURE_TOLERANCE:
             raise UsageRefused(f"Event {record.event_id} lies in the future: check the clock of what reports it.")
-        if record.occurred_at < now - OLDEST:
-            raise UsageTooOld(f"Event {record.event_id} is older than 35 days: a person has to decide about it.")
         if record.quantity < 0 and record.corrects is None:
             raise UsageRefused(f"Event {record.event_id} is negative and does not say what it corrects.")
+
+
+def unpriced_hours(records: Iterable[UsageRecord]) -> set[tuple[datetime, str]]:
+    """Return the (UTC hour, SKU) of records that have no price, and raise the alarm about them."""
+    wanted = {(hour_of(record.occurred_at), record.sku) for record in records}
+    missing = wanted - prices_of_hours(wanted).keys()
+    if missing:
+        _report_unpriced(sorted(missing))
+    return missing
 
 
 def _prices_of(records: Sequence[UsageRecord]) -> dict[tuple[datetime, str], UnitPrice]:
@@ -240,9 +268,14 @@ def _prices_of(records: Sequence[UsageRecord]) -> dict[tuple[datetime, str], Uni
     prices = prices_of_hours(wanted)
     if missing := sorted(wanted - prices.keys()):
         hour, sku = missing[0]
-        log.error("billing.usage.unpriced", sku=sku, hour=hour.isoformat(), count=len(missing))
+        _report_unpriced(missing)
         raise UnpricedUsage(f"No price for {sku} at {hour:%Y-%m-%dT%HZ}")
     return prices
+
+
+def _report_unpriced(missing: Sequence[tuple[datetime, str]]) -> None:
+    hour, sku = missing[0]
+    log.error("billing.usage.unpriced", sku=sku, hour=hour.isoformat(), count=len(missing))
 
 
 # One list per parameter of a statement, or one value.
@@ -276,6 +309,39 @@ def _write(
         for _counted, project_id, key, hour, amount_nano in rows
     ]
     return counted, changes
+
+
+_NOT_COUNTED_YET = """
+    SELECT input.event_id FROM unnest(%(event_id)s::uuid[], %(occurred_at)s::timestamptz[])
+        AS input (event_id, occurred_at)
+    WHERE NOT EXISTS (SELECT FROM billing_usageevent AS e
+                      WHERE (e.occurred_at, e.event_id) = (input.occurred_at, input.event_id))
+"""
+
+
+def _not_counted_yet(records: Sequence[UsageRecord]) -> list[UsageRecord]:
+    """Return those that are no events yet. Nobody else counts any of the organization's: its cap is locked."""
+    if not records:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_NOT_COUNTED_YET, _columns(records))
+        missing = {event_id for (event_id,) in cursor.fetchall()}
+    return [record for record in records if record.event_id in missing]
+
+
+def _keep_late(records: Sequence[UsageRecord], now: datetime) -> None:
+    fates = [
+        UsageFate(
+            event_id=record.event_id,
+            organization_id=record.organization_id,
+            occurred_at=record.occurred_at,
+            outcome=UsageFate.Outcome.LATE,
+            recorded_at=now,
+        )
+        for record in sorted(records, key=lambda record: record.event_id)
+    ]
+    # What was reported from outside has its fate already (billing.services.usage_reports).
+    UsageFate.objects.bulk_create(fates, ignore_conflicts=True)
 
 
 def _refuse_conflict(records: Sequence[UsageRecord]) -> None:

@@ -34,7 +34,7 @@ class Described:
 
     answer: Any
     status: int
-    body: type[serializers.BaseSerializer[Any]] | None
+    body: type[serializers.BaseSerializer[Any]] | Mapping[str, Any] | None
     query: type[serializers.BaseSerializer[Any]] | None
     text: str
 
@@ -43,14 +43,14 @@ def described[**P, R](
     answer: Any,
     *,
     status: int = 200,
-    body: type[serializers.BaseSerializer[Any]] | None = None,
+    body: type[serializers.BaseSerializer[Any]] | Mapping[str, Any] | None = None,
     query: type[serializers.BaseSerializer[Any]] | None = None,
     text: str = "",
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Say what a method of a view answers, for the document; outermost, on every method of every view.
 
-    answer: the dataclass of a successful answer. body, query: the serializer that reads them. text: one sentence,
-    where the docstring of the view does not say it.
+    answer: the dataclass of a successful answer. body, query: the serializer that reads them; a body that msgspec
+    decodes is its type by content type. text: one sentence, where the docstring of the view does not say it.
     """
 
     def mark(method: Callable[P, R]) -> Callable[P, R]:
@@ -67,7 +67,8 @@ def document(patterns: Iterable[tuple[str, URLPattern]], *, title: str, server: 
     """
     found = [(path, view, pattern) for path, pattern in patterns if (view := _view_of(pattern))]
     answers = [each.answer for _, view, _ in found for _, each in _methods(view)]
-    types = list({repr(answer): answer for answer in [*answers, Problem, LambdaError]}.values())
+    bodies = [kind for _, view, _ in found for _, each in _methods(view) for kind in _decoded(each).values()]
+    types = list({repr(answer): answer for answer in [*answers, *bodies, Problem, LambdaError]}.values())
     schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
     names = {name: _plain(schema["title"]) for name, schema in components.items()}
     schema_of = {repr(answer): _renamed(schema, names) for answer, schema in zip(types, schemas, strict=True)}
@@ -89,6 +90,11 @@ def document(patterns: Iterable[tuple[str, URLPattern]], *, title: str, server: 
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
         },
     }
+
+
+def _decoded(each: Described) -> Mapping[str, Any]:
+    """Return the types of a body that msgspec decodes, by content type."""
+    return each.body if isinstance(each.body, Mapping) else {}
 
 
 def _view_of(pattern: URLPattern) -> type[APIView] | None:
@@ -126,13 +132,17 @@ def _operation(
         ]
     if parameters:
         operation["parameters"] = parameters
-    if each.body is not None:
+    if kinds := _decoded(each):
+        content = {kind: {"schema": schema_of[repr(body)]} for kind, body in kinds.items()}
+        operation["requestBody"] = {"required": True, "content": content}
+    elif each.body is not None and not isinstance(each.body, Mapping):
         body = _body(each.body())
         operation["requestBody"] = {"required": bool(body.get("required")), **_content("application/json", body)}
     if hasattr(view, "scope"):
         operation["security"] = [{"key": []}]
         scope = view.scope
-        operation["description"] = f"Needs a key with the scope `{scope}`." if scope else "Any key will do."
+        key = getattr(view, "key_words", "a key")
+        operation["description"] = f"Needs {key} with the scope `{scope}`." if scope else "Any key will do."
     return operation
 
 

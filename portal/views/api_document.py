@@ -12,7 +12,8 @@ from django.views.decorators.http import require_safe
 from portal.lib.api import JsonResponse
 from portal.lib.openapi import document
 
-API = "api/v1/"
+# Of customers, and of the owner's own systems.
+APIS = ("api/v1/", "api/operator/v1/")
 
 
 @require_safe
@@ -23,8 +24,8 @@ def api_document(request: HttpRequest) -> HttpResponse:
 
 @cache
 def api_description() -> dict[str, Any]:
-    """Return the OpenAPI document of every described view under /api/v1, from the addresses that there are."""
-    patterns = [(path, pattern) for path, pattern in _walk(get_resolver()) if path.startswith(API)]
+    """Return the OpenAPI document of every described view of both APIs, from the addresses that there are."""
+    patterns = [(path, pattern) for path, pattern in _walk(get_resolver()) if path.startswith(APIS)]
     return document(patterns, title=f"{settings.PORTAL_BRAND} API", server=settings.PORTAL_URL)
 
 

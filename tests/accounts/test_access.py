@@ -11,7 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.access import AddressNotAllowed, InvalidApiKey, authenticate_key
 from accounts.models import ApiKey, Scope
-from accounts.services.api_keys import KeyLimits, issue_key, issue_operator_key, revoke_key
+from accounts.models.api_key import OperatorScope
+from accounts.services.api_keys import KeyLimits, issue_key, revoke_key
+from accounts.services.operator_keys import issue_operator_key
 from portal.lib.context import Origin
 from portal.lib.key_format import API_KEY_KINDS, KeyKind, kind_of
 from tests.factories.accounts import make_key, make_project
@@ -73,7 +75,7 @@ def test_the_api_answers_all_keys_that_open_nothing_alike(client: Client):
     secret, revoked, expired = (make_key(project, now=NOW) for _ in range(3))
     revoke_key(api_key=revoked.api_key, now=NOW)
     ApiKey.objects.filter(pk=expired.api_key.pk).update(expires_at=NOW - timedelta(seconds=1))
-    operator = issue_operator_key(name="scheduler", scopes=[], now=NOW).secret
+    operator = issue_operator_key(name="scheduler", scopes=[OperatorScope.POOLS_READ], by=None, now=NOW).secret
 
     def answer(authorization: str) -> tuple[int, bytes, str]:
         status, body, headers = normal(client.get("/api/v1/projects", headers={"authorization": authorization}))
@@ -92,7 +94,7 @@ def test_the_api_answers_all_keys_that_open_nothing_alike(client: Client):
 
 @pytest.mark.django_db
 def test_an_operator_key_opens_no_organization():
-    secret = issue_operator_key(name="scheduler", scopes=[], now=NOW).secret
+    secret = issue_operator_key(name="scheduler", scopes=[OperatorScope.POOLS_READ], by=None, now=NOW).secret
 
     with pytest.raises(InvalidApiKey):
         authenticate_key(secret)

@@ -14,14 +14,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.access import InvalidApiKey, authenticate_key
 from accounts.models import ApiKey, AuditEvent, KeyLeak, OperatorKey, Organization, Overlap, Role
-from accounts.services.api_keys import IssuedKey, issue_operator_key, revoke_key
+from accounts.models.api_key import OperatorScope
+from accounts.services.api_keys import IssuedKey, revoke_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.leaked_keys import TELL_FOR, tell_of_leaks
+from accounts.services.operator_keys import issue_operator_key
 from portal.lib.key_format import KeyKind, new_secret
 from tests.factories.accounts import make_key, make_membership, make_organization, make_user
 
@@ -181,11 +184,25 @@ def test_keys_of_several_organizations_end_each_in_its_own_log(client: Client, i
 
 
 def test_ends_an_operator_key_too(client: Client):
-    issued = issue_operator_key(name="scheduler", scopes=[], now=NOW)
+    issued = issue_operator_key(name="scheduler", scopes=[OperatorScope.POOLS_READ], by=None, now=NOW)
 
     assert report(client, [found(issued.secret)]).json()[0]["label"] == "true_positive"
 
     assert OperatorKey.objects.get().revoked_at is not None
+
+
+def test_ends_a_former_secret_of_an_operator_key_alone(client: Client):
+    issued = issue_operator_key(name="scheduler", scopes=[OperatorScope.POOLS_READ], by=None, now=NOW)
+    until = NOW + timedelta(days=3650)
+    present = b"the digest of its present secret"
+    OperatorKey.objects.update(former_digest=F("digest"), former_valid_until=until, digest=present)
+
+    assert report(client, [found(issued.secret)]).json()[0]["label"] == "true_positive"
+
+    key = OperatorKey.objects.get()
+    assert key.revoked_at is None
+    assert key.former_valid_until is not None
+    assert key.former_valid_until < until
 
 
 def test_what_the_finder_says_is_kept_without_secrets_and_lines(client: Client, issued: IssuedKey, mailoutbox):

@@ -3,16 +3,14 @@
 Two here, all of them in `make prove`.
 """
 
-import inspect
 import os
-import sys
-from types import FunctionType, ModuleType
 
 import pytest
 from django.db import IntegrityError
 from hypothesis import Phase
 
 from billing.services import limits, reservations, settling
+from tests.billing.mistakes import make_mistake
 from tests.billing.test_caps_machine import run
 
 # Mistake -> where, what stands there, and what somebody could have written.
@@ -73,38 +71,10 @@ TRIED = list(MISTAKES) if os.environ.get("PROVE") else SOON
 RUNS, STEPS = 150, 30
 
 
-def make_the_mistake(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put functions with the mistake in the place of the right ones, wherever they were imported to."""
-    module, right, wrong = MISTAKES[mistake]
-    source = inspect.getsource(module)
-    assert source.count(right) == 1, right
-    mutant = ModuleType(module.__name__)
-    mutant.__dict__["__file__"] = module.__file__
-    # Dataclasses look up the module that they are made in.
-    exec(compile(source.replace(right, wrong), f"mutant of {module.__name__}", "exec"), mutant.__dict__)  # noqa: S102
-    mine = {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
-    wrongs = {}
-    for name, value in mine.items():
-        if isinstance(value, FunctionType):
-            wrongs[value] = mutant.__dict__[name]
-        else:
-            # One class, so that who catches or compares it still does.
-            mutant.__dict__[name] = value
-    for name, value in vars(module).items():
-        if isinstance(value, str) and name.startswith("_") and not name.startswith("__"):
-            monkeypatch.setattr(module, name, mutant.__dict__[name])
-    for place in [
-        place for name, place in list(sys.modules.items()) if name.startswith(("billing.", "tests.billing."))
-    ]:
-        for name, value in list(vars(place).items()):
-            if isinstance(value, FunctionType) and value in wrongs:
-                monkeypatch.setattr(place, name, wrongs[value])
-
-
 @pytest.mark.django_db
 @pytest.mark.parametrize("mistake", TRIED)
 def test_every_mistake_is_found(mistake: str, monkeypatch: pytest.MonkeyPatch):
-    make_the_mistake(mistake, monkeypatch)
+    make_mistake(*MISTAKES[mistake], monkeypatch)
 
     with pytest.raises((AssertionError, IntegrityError, RuntimeError)):
         run(RUNS, STEPS, Phase.generate)

@@ -61,9 +61,12 @@ def test_counts_events_of_days_without_a_partition_reports_them_and_moves_them_h
 
     tasks.make_partitions()
     assert "billing.partitions.stray_events" in caplog.text
-
-    with as_platform():
-        assert make_partitions(first=FAR.date(), day_count=2) == 2
-        assert make_partitions(first=FAR.date(), day_count=2) == 0
     assert partition_of_events() == [f"billing_usageevent_{FAR:%Y%m%d}"]
     assert UsageEvent.objects.count() == 1
+    caplog.clear()
+
+    tasks.make_partitions()
+    assert "billing.partitions.stray_events" not in caplog.text
+    with as_platform():
+        assert make_partitions(first=FAR.date(), day_count=2) == 1
+        assert make_partitions(first=FAR.date(), day_count=2) == 0

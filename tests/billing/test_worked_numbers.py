@@ -1,18 +1,24 @@
 """The worked numbers of docs/algorithms are true."""
 
 import re
+from dataclasses import replace
+from datetime import datetime
 from uuid import uuid5
 
 import pytest
 
-from billing.models import UsageByHour
+from billing.models import SpendCap, UsageByHour
 from billing.rating import CapState, explain, settle
+from billing.services.credits import lock_cap
+from billing.services.reported import UsageReport
 from billing.services.usage import UsageRecord, record_usage
+from billing.services.usage_reports import report_usage
 from catalog.selectors import UnitPrice
 from dev.paths import ROOT
 from portal.lib.money import round_bucket
+from portal.lib.tenancy import as_platform
 from tests.factories.accounts import make_project
-from tests.factories.billing import NOW, make_record
+from tests.factories.billing import NOW, make_record, make_report
 from tests.factories.catalog import make_price
 
 
@@ -92,3 +98,30 @@ def correction_of(record: UsageRecord, quantity: int) -> UsageRecord:
         user_id=None,
         corrects=record.event_id,
     )
+
+
+@pytest.mark.django_db
+def test_sequence_of_deliveries():
+    make_price("model.demo.input", 150_000_000, 1_000_000)
+    project = make_project()
+    cap = lock_cap(organization_id=project.organization_id, now=NOW)
+    known: dict[str, UsageReport] = {}
+    settled = 0
+
+    for row in table("metering.md", "delivery"):
+        name, quantity = row["delivery"], number(row["tokens"])
+        at = datetime.fromisoformat(row["time"])
+        if name.startswith("correction of "):
+            original = known.setdefault(
+                name.removeprefix("correction of "), make_report(project, -quantity, occurred_at=at)
+            )
+            report = make_report(project, quantity, occurred_at=at, corrects=original.event_id)
+        else:
+            first = known.setdefault(name, make_report(project, quantity, occurred_at=at))
+            report = replace(first, quantity=quantity, occurred_at=at)
+        with as_platform():
+            [answer] = report_usage([report], now=NOW)
+        before, settled = settled, SpendCap.objects.get(pk=cap.pk).settled_nano
+
+        assert (answer.outcome.value, answer.reason) == (row["outcome"], row["reason"]), row
+        assert settled - before == number(row["charged_nano"]), row

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from accounts.models import Organization, Project, User
 from billing.models import BillingAccount, CapWarning, CreditGrant, Payment, Reservation, SpendCap
 from billing.services.caps import CapTarget, set_cap
 from billing.services.limits import Payer
+from billing.services.reported import UsageReport, correction_id_of, event_id_of
 from billing.services.reservations import reserve
 from billing.services.usage import UsageRecord
 from portal.lib.money import NANO_PER_USD
@@ -39,6 +40,30 @@ def make_record(
         resource_id=resource_id,
         api_key_id=api_key_id,
         user_id=user_id,
+    )
+
+
+def make_report(
+    project: Project,
+    quantity: int = 1000,
+    *,
+    sku: str = "model.demo.input",
+    occurred_at: datetime = NOW,
+    api_key: str = "",
+    corrects: UUID | None = None,
+) -> UsageReport:
+    """Usage as a gateway outside the portal reports it."""
+    known_as = event_id_of("https://gateway.example/1", f"call-{next(_numbers)}", sku)
+    return UsageReport(
+        event_id=correction_id_of(corrects) if corrects else known_as,
+        occurred_at=occurred_at,
+        organization=project.organization.public_id,
+        project=project.public_id,
+        sku=sku,
+        quantity=quantity,
+        resource_id="demo",
+        api_key=api_key,
+        corrects=corrects,
     )
 
 

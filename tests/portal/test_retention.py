@@ -15,7 +15,7 @@ from accounts.models import AuditEvent, AuditOrigin, KeptAnswer, Notice, Organiz
 from accounts.models.invitation import LIFE
 from accounts.services.audit import record_event
 from accounts.services.idempotency import forget_answers
-from billing.models import UsageEvent
+from billing.models import UsageEvent, UsageFate
 from billing.services.partitions import make_partitions
 from dev.paths import ROOT
 from inference.models import IdempotencyClaim, Receipt
@@ -196,6 +196,12 @@ def put_staff_entry(organization: Organization, at: datetime) -> None:
     LogEntry.objects.filter(pk=entry.pk).update(action_time=at)
 
 
+def put_fate(organization: Organization, at: datetime) -> None:
+    UsageFate.objects.create(
+        event_id=uuid4(), organization=organization, occurred_at=at, outcome=UsageFate.Outcome.LATE, recorded_at=at
+    )
+
+
 def put_receipt(organization: Organization, at: datetime) -> None:
     make_receipt(organization, requested_at=at)
 
@@ -236,6 +242,7 @@ PUT = {
     "account_emailconfirmation": put_confirmation,
     "django_admin_log": put_staff_entry,
     "inference_receipt": put_receipt,
+    "billing_usagefate": put_fate,
 }
 DELETED = {table.name: table.rule for table in TABLES if isinstance(table.rule, Deleted)}
 

@@ -34,6 +34,8 @@ NOT_SEALED = {
     "accounts_directorytoken.digest": "HMAC of the token",
     "accounts_domain.token": "stands in the public DNS",
     "accounts_operatorkey.digest": "HMAC of the key",
+    "accounts_operatorkey.former_digest": "HMAC of the key",
+    "billing_usagefate.content_digest": "hash of a report",
     "accounts_retiredsecret.digest": "HMAC of the key",
     "accounts_invitation.digest": "hash of the token",
     "accounts_keptanswer.body": "under a key that only the caller has",

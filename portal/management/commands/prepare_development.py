@@ -16,7 +16,8 @@ from django.utils import timezone
 
 from accounts.models import Organization, Scope, User
 from accounts.models.api_key import OperatorScope
-from accounts.services.api_keys import CUSTOMER_SCOPES, issue_key, issue_operator_key
+from accounts.services.api_keys import CUSTOMER_SCOPES, issue_key
+from accounts.services.operator_keys import issue_operator_key
 from accounts.services.organizations import create_organization
 from accounts.services.staff import ensure_staff_groups
 from catalog.models import ServedModel
@@ -99,7 +100,7 @@ def make_demonstration() -> Demonstration:
         now=now,
         kind=KeyKind.MANAGEMENT,
     )
-    operator = issue_operator_key(name="Demonstration scheduler", scopes=list(OperatorScope), now=now)
+    operator = issue_operator_key(name="Demonstration scheduler", scopes=list(OperatorScope), by=None, now=now)
     return Demonstration(
         url=settings.PORTAL_URL,
         email=customer.email,
