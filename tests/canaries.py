@@ -41,6 +41,8 @@ KEPT: dict[str, str] = {
     "accounts_notice.subject_id": "a public id",
     "accounts_ssoconnection.certificates": "are read as certificates",
     "accounts_ssoconnection.sign_in_url": "only SAML has one, and these are of OpenID Connect",
+    "billing_contractprice.tier_mode": "a word of the code",
+    "billing_contractprice.tiers": "numbers; prices of a contract cannot be changed",
     "billing_spendcap.period": "a word of the code",
     "billing_ledgeraccount.currency": "a word of the code",
     "billing_ledgeraccount.product": "a word of the price list",
@@ -53,8 +55,8 @@ KEPT: dict[str, str] = {
     "inference_receipt.input_price_id": "names a price of the catalog",
     "inference_receipt.output_price_id": "names a price of the catalog",
 }
-# What the log holds is written when it happens: tests/filling.py says the word.
-WRITTEN = {"accounts_auditevent.changes", "accounts_auditevent.request_id"}
+# What the log and published contracts hold is written when it happens: tests/filling.py says the word.
+WRITTEN = {"accounts_auditevent.changes", "accounts_auditevent.request_id", "billing_contract.name"}
 # Shape of the word where a plain one would not be read back.
 SHAPES: dict[str, str] = {
     "email": "{mark}-{row}@example.com",

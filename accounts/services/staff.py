@@ -18,6 +18,9 @@ class StaffGroup(models.TextChoices):
 # Right of the admin, with its app -> who has it.
 GROUPS_OF_PERMISSION = {
     "accounts.hold_organization": (StaffGroup.COMPLIANCE, StaffGroup.SECURITY),
+    "billing.view_contract": (StaffGroup.SALES, StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.draft_contract": (StaffGroup.SALES, StaffGroup.FINANCE),
+    "billing.approve_contract": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

@@ -14,7 +14,7 @@ from billing.selectors.caps import (
     tightest_cap_of,
 )
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
-from billing.selectors.keys import KeySpend, spend_of_key
+from billing.selectors.keys import KeySpend, spend_of_key, spend_of_resource
 from billing.selectors.ledger import (
     Statement,
     StatementLine,
@@ -26,6 +26,7 @@ from billing.selectors.ledger import (
     trial_balance_of,
 )
 from billing.selectors.ledger_proof import Difference, LedgerProof, prove_ledger
+from billing.selectors.prices import price_source, prices_for, prices_of_contracts, prices_of_hours
 from billing.selectors.spend import (
     Range,
     SpendLine,
@@ -66,10 +67,15 @@ __all__ = [
     "newest_warnings",
     "organization_ids_without_cap",
     "position_in",
+    "price_source",
+    "prices_for",
+    "prices_of_contracts",
+    "prices_of_hours",
     "prove_ledger",
     "sku_lines",
     "spend_lines",
     "spend_of_key",
+    "spend_of_resource",
     "spend_view",
     "starter_credit_nano",
     "statement",

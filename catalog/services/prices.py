@@ -8,6 +8,7 @@ from django.db.models import Max
 from catalog.models import Price, Sku
 from portal.lib.errors import DomainError
 from portal.lib.periods import hour_of
+from portal.lib.tiers import NO_TIERS, BadTiers, Tiers, make_tiers, stored
 
 
 class UnableToPublishPrice(DomainError):
@@ -24,13 +25,16 @@ def next_hour(now: datetime) -> datetime:
 
 
 @transaction.atomic
-def publish_price(*, sku: Sku, price_nano: int, unit_size: int, active_from: datetime, now: datetime) -> Price:
+def publish_price(
+    *, sku: Sku, price_nano: int, unit_size: int, active_from: datetime, now: datetime, tiers: Tiers = NO_TIERS
+) -> Price:
     """Begin a version of the SKU's price at `active_from`, end the one before it there, and return the new one.
 
-    price_nano: nano-dollars per `unit_size` units.
+    price_nano: nano-dollars per `unit_size` units. tiers: what the units of a month beyond some cost less.
     Safe to repeat: a price that is in force and stays is returned as it is. A version that was announced and has
     not begun is withdrawn, since nothing can have been priced with it.
-    Raises UnableToPublishPrice if `active_from` is no full hour, or has passed although the SKU had a price before.
+    Raises UnableToPublishPrice if `active_from` is no full hour, or has passed although the SKU had a price before,
+    if the SKU is sold by another unit, or for tiers that contradict each other.
     """
     Sku.objects.select_for_update().get(pk=sku.pk)
     if hour_of(active_from) != active_from:
@@ -39,9 +43,20 @@ def publish_price(*, sku: Sku, price_nano: int, unit_size: int, active_from: dat
     if active_from <= now and versions.filter(active_from__lte=now).exists():
         raise UnableToPublishPrice("A price cannot change for hours that have begun.")
 
+    if versions.exclude(unit_size=unit_size).exists():
+        raise UnableToPublishPrice("A SKU is sold by one unit: another one is another SKU.")
+    try:
+        make_tiers(tiers.mode, stored(tiers), price_nano=price_nano)
+    except BadTiers as error:
+        raise UnableToPublishPrice(str(error)) from error
+
     versions.filter(active_from__gt=now).delete()
     current = versions.in_force(now).first()
-    if current is not None and (current.price_nano, current.unit_size) == (price_nano, unit_size):
+    if current is not None and (current.price_nano, current.tier_mode, current.tiers) == (
+        price_nano,
+        tiers.mode.value,
+        stored(tiers),
+    ):
         _set_end(current, None)
         return current
     if current is not None:
@@ -53,6 +68,8 @@ def publish_price(*, sku: Sku, price_nano: int, unit_size: int, active_from: dat
         price_nano=price_nano,
         unit_size=unit_size,
         active_from=active_from,
+        tier_mode=tiers.mode.value,
+        tiers=stored(tiers),
     )
 
 

@@ -1,0 +1,89 @@
+"""Prices that fall with the quantity of a month: what a tier is, and what it saves. Pure, in nano-dollars and units.
+
+Definitions and worked numbers: docs/algorithms/rating.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+MOST_TIERS = 10
+
+
+class TierMode(StrEnum):
+    FLAT = "flat"
+    GRADUATED = "graduated"  # each unit at the price of the tier it lies in
+    VOLUME = "volume"  # every unit at the price of the tier that the whole quantity lies in
+
+
+class BadTiers(ValueError):
+    """The tiers contradict each other or the price; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Units beyond the first `above` of a month cost `price_nano` nano-dollars per unit_size of their price."""
+
+    above: int
+    price_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """What comes after the first price of a version, which is the dearest."""
+
+    mode: TierMode = TierMode.FLAT
+    steps: tuple[Tier, ...] = ()
+
+    def saved(self, price_nano: int, start: int, end: int, *, whole: int) -> int:
+        """Return what units [start, end) of a month's quantity `whole` save against `price_nano`.
+
+        In nano-dollars times units: to be divided by the price's unit_size, and rounded, once. A month in which
+        corrections outweigh the usage is below the first tier.
+        """
+        match self.mode:
+            case TierMode.GRADUATED:
+                return self._saved_until(price_nano, end) - self._saved_until(price_nano, start)
+            case TierMode.VOLUME:
+                return (end - start) * (price_nano - self._price_of_all(price_nano, whole))
+        return 0
+
+    def _saved_until(self, price_nano: int, quantity: int) -> int:
+        prices = [price_nano, *(step.price_nano for step in self.steps)]
+        return sum(
+            max(quantity - step.above, 0) * (before - after)
+            for step, (before, after) in zip(self.steps, pairwise(prices), strict=True)
+        )
+
+    def _price_of_all(self, price_nano: int, quantity: int) -> int:
+        reached = [step.price_nano for step in self.steps if quantity > step.above]
+        return reached[-1] if reached else price_nano
+
+
+NO_TIERS = Tiers()
+
+
+def make_tiers(mode: str, steps: Sequence[Sequence[int]], *, price_nano: int) -> Tiers:
+    """Return checked tiers. steps: pairs of `above` in units and `price_nano`, for the unit_size of the first price.
+
+    A tier never costs more than the one before it, so that a cap which holds the first price always suffices.
+    Raises BadTiers, with a sentence for whoever wrote them.
+    """
+    tiers = Tiers(TierMode(mode), tuple(Tier(above, price) for above, price in steps))
+    if (tiers.mode is TierMode.FLAT) != (not tiers.steps):
+        raise BadTiers("A flat price has no tiers, and a price with tiers has at least one.")
+    if len(tiers.steps) > MOST_TIERS:
+        raise BadTiers(f"A price has {MOST_TIERS} tiers at the most.")
+    bounds = [0, *(step.above for step in tiers.steps)]
+    if any(later <= earlier for earlier, later in pairwise(bounds)):
+        raise BadTiers("Tiers begin above rising quantities, the first of them above 0.")
+    prices = [price_nano, *(step.price_nano for step in tiers.steps)]
+    if any(later > earlier for earlier, later in pairwise(prices)) or prices[-1] < 0:
+        raise BadTiers("A tier costs no more than the one before it, and never less than nothing.")
+    return tiers
+
+
+def stored(tiers: Tiers) -> list[list[int]]:
+    """Return the steps as JSON keeps them: what `make_tiers` takes."""
+    return [[step.above, step.price_nano] for step in tiers.steps]
