@@ -33,6 +33,8 @@ from billing.selectors.spend import (
     spend_lines,
 )
 from billing.selectors.spend_page import SkuLines, SpendView, budget_meter, sku_lines, spend_view
+from billing.selectors.tiers import tier_lines
+from billing.selectors.twin import Twin, TwinLine, contract_twin
 
 __all__ = [
     "Budget",
@@ -52,6 +54,8 @@ __all__ = [
     "StatementLine",
     "TrialBalance",
     "TrialRow",
+    "Twin",
+    "TwinLine",
     "amounts_by_day",
     "balance_of",
     "budget_meter",
@@ -59,6 +63,7 @@ __all__ = [
     "cap_page",
     "cap_row",
     "cap_words_of",
+    "contract_twin",
     "cursor_of",
     "event_batches",
     "event_page",
@@ -79,6 +84,7 @@ __all__ = [
     "spend_view",
     "starter_credit_nano",
     "statement",
+    "tier_lines",
     "tightest_cap_of",
     "trial_balance",
     "trial_balance_of",
