@@ -78,7 +78,11 @@ CURSORS = {
 # Cursors that hold an instant or a number of the reader's own list, which nothing foreign can be.
 POSITIONS = {"accounts:api-audit-event-list", "billing:api-usage", "inference:receipt-list"}
 # For staff, who may name any organization.
-OF_STAFF = {"LegalHoldForm": "tests/accounts/test_legal_holds.py"}
+OF_STAFF = {
+    "ContractEndForm": "tests/billing/test_admin_contracts.py",
+    "ContractForm": "tests/billing/test_admin_contracts.py",
+    "LegalHoldForm": "tests/accounts/test_legal_holds.py",
+}
 # Fields that name nothing: what people write, choose from a list in the code, count or date.
 PLAIN: dict[Place, set[str]] = {
     "form": {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from django.db import connection
 
@@ -141,7 +142,7 @@ def _used(contract: Contract, terms: Terms, period: Period) -> list[_Used]:
 
 
 def _replayed(contract: Contract, used: Sequence[_Used], period: Period) -> dict[int, int]:
-    values = {
+    values: dict[str, Any] = {
         "number": list(range(len(used))),
         "month": [part.month for part in used],
         "sku": [part.listed.sku for part in used],

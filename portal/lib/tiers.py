@@ -3,12 +3,18 @@
 Definitions and worked numbers: docs/algorithms/rating.md.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
 
+from portal.lib.money import usd_to_nano
+
 MOST_TIERS = 10
+MOST_DIGITS = 15
+_PRICE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 class TierMode(StrEnum):
@@ -82,6 +88,33 @@ def make_tiers(mode: str, steps: Sequence[Sequence[int]], *, price_nano: int) ->
     if any(later > earlier for earlier, later in pairwise(prices)) or prices[-1] < 0:
         raise BadTiers("A tier costs no more than the one before it, and never less than nothing.")
     return tiers
+
+
+def parse_tiers(words: Sequence[str], *, price_nano: int) -> Tiers:
+    """Return tiers as people write them: `graduated 10000000:0.08 20000000:0.06`, nothing for a flat price.
+
+    Raises BadTiers.
+    """
+    if not words:
+        return NO_TIERS
+    mode, *steps = words
+    if mode not in (TierMode.GRADUATED, TierMode.VOLUME):
+        raise BadTiers(f"“{mode}” is neither graduated nor volume.")
+    return make_tiers(mode, [_parse_step(step) for step in steps], price_nano=price_nano)
+
+
+def _parse_step(text: str) -> tuple[int, int]:
+    above, colon, price = text.partition(":")
+    if not (colon and above.isascii() and above.isdigit() and len(above) <= MOST_DIGITS):
+        raise BadTiers(f"“{text}” is no tier: write a whole quantity, a colon and a price.")
+    return int(above), parse_price(price)
+
+
+def parse_price(text: str) -> int:
+    """Return nano-dollars for a price in dollars. Raises BadTiers."""
+    if not _PRICE.fullmatch(text):
+        raise BadTiers(f"“{text}” is no price: write dollars, with nine decimals at the most.")
+    return usd_to_nano(Decimal(text))
 
 
 def stored(tiers: Tiers) -> list[list[int]]:
