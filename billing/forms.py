@@ -1,27 +1,18 @@
 """What the addresses of billing's pages may say."""
 
-from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.http import QueryDict
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from billing.models import SpendCap
 from billing.selectors import Grouping, Range
 from billing.services.contracts import AgreedPrice, ContractTerms
+from portal.lib.fields import UtcDateTimeField
 from portal.lib.money import usd_to_nano
 from portal.lib.tiers import BadTiers, parse_price, parse_tiers
-
-
-class UtcDateTimeField(forms.DateTimeField):
-    """An instant that is written in UTC, whatever time zone the reader has chosen."""
-
-    def to_python(self, value: Any) -> Any:
-        with timezone.override(UTC):
-            return super().to_python(value)
 
 
 class SpendForm(forms.Form):

@@ -158,6 +158,14 @@ TABLES = (
         ),
     ),
     Table(
+        "billing_pricenotice",
+        "which higher prices it was told of, and when",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it proves that notice was given",
+        of_organization=Part("price_notices"),
+    ),
+    Table(
         "billing_ledgeraccount",
         "accounts of the double-entry ledger and what was debited and credited to them",
         Whose.ORGANIZATION,

@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import selectors
-from billing.services import cap_warnings, ledger_proof, partitions, reservations
+from billing.services import cap_warnings, ledger_proof, partitions, price_notices, reservations
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
 
@@ -34,3 +34,9 @@ def warn_of_caps(**_future: object) -> None:
 @shared_task(name="billing.prove_ledger", base=PortalTask, platform=True)
 def prove_ledger(**_future: object) -> None:
     ledger_proof.report_ledger()
+
+
+@shared_task(name="billing.tell_of_prices", base=PortalTask, platform=True)
+def tell_of_prices(**_future: object) -> None:
+    price_notices.note_price_changes(now=timezone.now())
+    price_notices.mail_price_notices(now=timezone.now())

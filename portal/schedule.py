@@ -36,6 +36,8 @@ SCHEDULE: dict[str, Entry] = {
     "open-accounts": {"task": "billing.open_accounts", "schedule": timedelta(minutes=5)},
     # People read within a minute that a cap fills, and again when the mail server was away.
     "warn-of-caps": {"task": "billing.warn_of_caps", "schedule": timedelta(minutes=1)},
+    # Higher prices are announced 30 days ahead: people read it within an hour, also who has begun to use it since.
+    "tell-of-prices": {"task": "billing.tell_of_prices", "schedule": timedelta(hours=1)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.

@@ -43,6 +43,7 @@ KEPT: dict[str, str] = {
     "accounts_ssoconnection.sign_in_url": "only SAML has one, and these are of OpenID Connect",
     "billing_contractprice.tier_mode": "a word of the code",
     "billing_contractprice.tiers": "numbers; prices of a contract cannot be changed",
+    "billing_pricenotice.list_price_id": "names a price of the catalog",
     "billing_spendcap.period": "a word of the code",
     "billing_ledgeraccount.currency": "a word of the code",
     "billing_ledgeraccount.product": "a word of the price list",

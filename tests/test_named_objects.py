@@ -81,6 +81,7 @@ POSITIONS = {"accounts:api-audit-event-list", "billing:api-usage", "inference:re
 OF_STAFF = {
     "ContractEndForm": "tests/billing/test_admin_contracts.py",
     "ContractForm": "tests/billing/test_admin_contracts.py",
+    "PriceProposalForm": "tests/catalog/test_admin.py",
     "LegalHoldForm": "tests/accounts/test_legal_holds.py",
 }
 # Fields that name nothing: what people write, choose from a list in the code, count or date.

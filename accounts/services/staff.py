@@ -18,6 +18,15 @@ class StaffGroup(models.TextChoices):
 # Right of the admin, with its app -> who has it.
 GROUPS_OF_PERMISSION = {
     "accounts.hold_organization": (StaffGroup.COMPLIANCE, StaffGroup.SECURITY),
+    "catalog.view_priceproposal": (
+        StaffGroup.CAPACITY,
+        StaffGroup.FINANCE,
+        StaffGroup.SALES,
+        StaffGroup.SUPPORT,
+        StaffGroup.AUDITOR,
+    ),
+    "catalog.propose_price": (StaffGroup.CAPACITY, StaffGroup.FINANCE),
+    "catalog.approve_price": (StaffGroup.FINANCE,),
     "billing.view_contract": (StaffGroup.SALES, StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.draft_contract": (StaffGroup.SALES, StaffGroup.FINANCE),
     "billing.approve_contract": (StaffGroup.FINANCE,),

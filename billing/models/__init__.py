@@ -4,6 +4,7 @@ from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
+from billing.models.price_notice import PriceNotice
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CreditGrant",
     "LedgerAccount",
     "LedgerEntry",
+    "PriceNotice",
     "Reservation",
     "Route",
     "SpendByCause",

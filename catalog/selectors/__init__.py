@@ -4,12 +4,16 @@ from catalog.selectors.instance_types import InstanceTypeRow, LeasePrice, instan
 from catalog.selectors.price_list import (
     PriceRow,
     PriceSource,
+    RateCard,
+    TierRow,
     UnitPrice,
     list_versions,
     price_history,
     price_list,
+    rate_card,
     unit_prices,
 )
+from catalog.selectors.proposals import ProposalRow, proposal_rows
 from catalog.selectors.served_models import ServedModelRow, served_model_row, served_model_rows
 
 __all__ = [
@@ -17,13 +21,18 @@ __all__ = [
     "LeasePrice",
     "PriceRow",
     "PriceSource",
+    "ProposalRow",
+    "RateCard",
     "ServedModelRow",
+    "TierRow",
     "UnitPrice",
     "instance_type_row",
     "instance_type_rows",
     "list_versions",
     "price_history",
     "price_list",
+    "proposal_rows",
+    "rate_card",
     "served_model_row",
     "served_model_rows",
     "unit_prices",

@@ -46,6 +46,14 @@ def list_versions(prices: PriceQuerySet) -> Iterator[tuple[str, datetime, dateti
 
 
 @dataclass(frozen=True, slots=True)
+class TierRow:
+    """What units beyond the first `above` of a calendar month cost, for the unit_size of their price."""
+
+    above: int
+    price: str  # exact decimal
+
+
+@dataclass(frozen=True, slots=True)
 class PriceRow:
     """A price version as the API and the price history print it."""
 
@@ -61,6 +69,8 @@ class PriceRow:
     version: int
     active_from: datetime
     active_to: datetime | None
+    tier_mode: str  # flat, graduated, volume
+    tiers: tuple[TierRow, ...]
 
 
 def price_list(at: datetime) -> list[PriceRow]:
@@ -71,6 +81,24 @@ def price_list(at: datetime) -> list[PriceRow]:
 def price_history(skus: Iterable[str]) -> list[PriceRow]:
     """Return all versions of the SKUs' prices, announced ones too, the newest first within each SKU."""
     return _rows(Price.objects.filter(sku__code__in=list(skus)).order_by("sku__code", "-version"))
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """Every version of every list price, for programs that check invoices without us."""
+
+    format: str
+    currency: str
+    prices: list[PriceRow]
+
+
+# Other people's programs read it: fields are added, and nothing else changes under this name.
+RATE_CARD_FORMAT = "rate-card/1"
+
+
+def rate_card() -> RateCard:
+    """Return the whole price history, by SKU and version. The same versions give the same card."""
+    return RateCard(RATE_CARD_FORMAT, "USD", _rows(Price.objects.order_by("sku__code", "version")))
 
 
 def _rows(prices: PriceQuerySet) -> list[PriceRow]:
@@ -88,6 +116,8 @@ def _rows(prices: PriceQuerySet) -> list[PriceRow]:
             version=price.version,
             active_from=price.active_from,
             active_to=price.active_to,
+            tier_mode=price.tier_mode,
+            tiers=tuple(TierRow(above, decimal_string(nano)) for above, nano in price.tiers),
         )
         for price in prices.select_related("sku__meter")
     ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
+from typing import Protocol
 
 from portal.lib.money import usd_to_nano
 
@@ -68,6 +69,35 @@ class Tiers:
 
 
 NO_TIERS = Tiers()
+
+
+class Tiered(Protocol):
+    """A price per unit_size with its tiers."""
+
+    @property
+    def price_nano(self) -> int: ...
+    @property
+    def tiers(self) -> Tiers: ...
+
+
+def is_dearer(later: Tiered, earlier: Tiered) -> bool:
+    """Whether there is a monthly quantity that costs more at the later of two prices for the same unit_size.
+
+    Between two bounds both grow by straight lines, so that a difference shows at a bound, just above one, or at last.
+    """
+    bounds = [0, *(step.above for price in (later, earlier) for step in price.tiers.steps)]
+    quantities = {quantity for bound in bounds for quantity in (bound, bound + 1)}
+    if any(_cost(later, quantity) > _cost(earlier, quantity) for quantity in quantities):
+        return True
+    return _last_price(later) > _last_price(earlier)
+
+
+def _cost(price: Tiered, quantity: int) -> int:
+    return quantity * price.price_nano - price.tiers.saved(price.price_nano, 0, quantity, whole=quantity)
+
+
+def _last_price(price: Tiered) -> int:
+    return price.tiers.steps[-1].price_nano if price.tiers.steps else price.price_nano
 
 
 def make_tiers(mode: str, steps: Sequence[Sequence[int]], *, price_nano: int) -> Tiers:

@@ -57,8 +57,14 @@ def test_programs_are_told_the_price_that_was_agreed_on():
 def test_a_running_instance_holds_and_costs_the_price_of_each_hour(double):
     instance = reconcile(make_instance(NOW), NOW)
     one = TWELVE + timedelta(hours=1)
-    sku = make_sku(instance.sku)
-    publish_price(sku=sku, price_nano=2 * HOURLY_NANO, unit_size=3_600, active_from=one, now=NOW)
+    # Dearer from one o'clock on, as was announced a month ago.
+    publish_price(
+        sku=make_sku(instance.sku),
+        price_nano=2 * HOURLY_NANO,
+        unit_size=3_600,
+        active_from=one,
+        now=NOW - timedelta(days=31),
+    )
 
     run(instance, NOW + seconds(5), int((one - NOW).total_seconds()) + 900)
 

@@ -5,7 +5,7 @@ from itertools import count
 from uuid import NAMESPACE_URL, uuid5
 
 from accounts.models import Organization, Project, User
-from billing.models import CapWarning, Contract, ContractPrice, CreditGrant, Reservation, SpendCap
+from billing.models import CapWarning, Contract, ContractPrice, CreditGrant, PriceNotice, Reservation, SpendCap
 from billing.services.caps import CapTarget, set_cap
 from billing.services.contracts import AgreedPrice
 from billing.services.limits import Payer
@@ -142,3 +142,17 @@ def make_contract(
         contract.published_at = now if status == Contract.Status.PUBLISHED else None
         contract.save()
     return contract
+
+
+def make_price_notice(organization: Organization, sku: str = "model.demo.input", *, now: datetime = NOW) -> PriceNotice:
+    """A notice that was not mailed yet, of a version that nobody has announced."""
+    return PriceNotice.objects.create(
+        organization=organization,
+        sku=sku,
+        list_price_id=f"price_{next(_numbers)}",
+        before_nano=1_000,
+        price_nano=2_000,
+        unit_size=1_000_000,
+        active_from=hour_of(now) + timedelta(days=30),
+        noted_at=now,
+    )
