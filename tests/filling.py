@@ -37,6 +37,7 @@ from tests.factories.billing import (
     make_record,
     make_reservation,
 )
+from tests.factories.catalog import make_proposal
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
 
@@ -72,6 +73,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     begins = next_hour(NOW) + timedelta(hours=organization.contracts.count())
     ends = begins + timedelta(hours=1)
     make_contract(organization, own, name=f"terms {word}", active_from=begins, active_to=ends, drafted_by=user, now=NOW)
+    make_proposal(sku, user, now=NOW)
     make_price_notice(organization, sku, now=NOW)
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
     KeyLeak.objects.create(
