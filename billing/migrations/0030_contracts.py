@@ -40,13 +40,14 @@ UNCHANGED = migrations.RunSQL(
     CREATE FUNCTION billing_keep_contract_price() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp
     AS $$
     BEGIN
-        IF TG_OP <> 'INSERT' AND OLD.contract_id NOT IN (SELECT id FROM billing_contract WHERE status = 'draft') THEN
+        IF TG_OP <> 'INSERT'
+           AND EXISTS (SELECT FROM billing_contract WHERE id = OLD.contract_id AND status <> 'draft') THEN
             RAISE EXCEPTION 'the prices of a contract are never edited';
         END IF;
         IF TG_OP = 'DELETE' THEN
             RETURN OLD;
         END IF;
-        IF NEW.contract_id NOT IN (SELECT id FROM billing_contract WHERE status = 'draft') THEN
+        IF EXISTS (SELECT FROM billing_contract WHERE id = NEW.contract_id AND status <> 'draft') THEN
             RAISE EXCEPTION 'only a draft takes prices';
         END IF;
         RETURN NEW;
