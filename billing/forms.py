@@ -9,7 +9,10 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.models import SpendCap
 from billing.selectors import Grouping, Range
+from billing.services.contracts import AgreedPrice, ContractTerms
+from portal.lib.fields import UtcDateTimeField
 from portal.lib.money import usd_to_nano
+from portal.lib.tiers import BadTiers, parse_price, parse_tiers
 
 
 class SpendForm(forms.Form):
@@ -102,3 +105,61 @@ class UsageDecisionForm(forms.Form):
         label=_("Decision"), choices=[("accept", _("Count it")), ("refuse", _("Leave it rejected"))]
     )
     reason = forms.CharField(label=_("Reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class ContractForm(forms.Form):
+    """For staff: a contract to draft."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+    name = forms.CharField(label=_("Name of the contract"), max_length=120)
+    discount = forms.DecimalField(
+        label=_("Discount in percent"),
+        min_value=Decimal(0),
+        max_value=Decimal(100),
+        decimal_places=2,
+        help_text=_("Off the list price of every SKU that has no price of its own below."),
+    )
+    active_from = UtcDateTimeField(label=_("From (UTC)"), help_text=_("A full hour, such as 2027-01-01 00:00."))
+    active_to = UtcDateTimeField(label=_("Until (UTC)"), required=False, help_text=_("Empty: without an end."))
+    prices = forms.CharField(
+        label=_("Prices"),
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 6, "cols": 80}),
+        help_text=_(
+            "One in a line: SKU, dollars per million tokens or hour, and tiers if there are any, such as"
+            " “model.demo.input 0.10 graduated 10000000:0.08”."
+        ),
+    )
+
+    def clean_prices(self) -> list[AgreedPrice]:
+        lines = [line.split() for line in self.cleaned_data["prices"].splitlines() if line.strip()]
+        return [_agreed_price(words) for words in lines]
+
+    def terms(self) -> ContractTerms:
+        given = self.cleaned_data
+        return ContractTerms(
+            name=given["name"],
+            discount_basis_points=int(given["discount"] * 100),
+            active_from=given["active_from"],
+            active_to=given["active_to"],
+            prices=given["prices"],
+        )
+
+
+class ContractEndForm(forms.Form):
+    """For staff: when a published contract ends."""
+
+    active_to = UtcDateTimeField(label=_("End it at (UTC)"), help_text=_("A full hour that has not begun."))
+
+
+def _agreed_price(words: list[str]) -> AgreedPrice:
+    line = " ".join(words)
+    if len(words) == 1:
+        raise forms.ValidationError(_("%(line)s: a price is missing.") % {"line": line})
+    sku, price, *tiers = words
+    try:
+        price_nano = parse_price(price)
+        return AgreedPrice(sku, price_nano, parse_tiers(tiers, price_nano=price_nano))
+    except BadTiers as error:
+        raise forms.ValidationError(f"{line}: {error}") from error

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Protocol
 
-from portal.lib.money import round_bucket
+from portal.lib.money import divide_half_even, round_bucket
+from portal.lib.tiers import Tiers
 
 
 class UnitPrice(Protocol):
@@ -101,3 +102,65 @@ def settle(cap: CapState, change_nano: int) -> Settlement:
     from_room = min(change_nano - from_reservation, max(room, 0))
     charged = from_reservation + from_room
     return Settlement(charged, from_reservation, change_nano - charged)
+
+
+# A discount is stated in hundredths of a percent.
+BASIS_POINTS = 10_000
+
+
+def discounted_nano(price_nano: int, basis_points: int) -> int:
+    """Return a price less so many hundredths of a percent, half-even to a nano-dollar per unit_size.
+
+    A price is rounded here, once, and usage is then rated at what came out: whoever knows it can recompute.
+    """
+    return divide_half_even(price_nano * (BASIS_POINTS - basis_points), BASIS_POINTS)
+
+
+class TieredPrice(UnitPrice, Protocol):
+    """A price version whose price may fall with the quantity of a month."""
+
+    @property
+    def tiers(self) -> Tiers: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodQuantity:
+    """What an organization used of a SKU at one price version in a calendar month, over all its projects."""
+
+    sku: str
+    price: TieredPrice
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class TierAdjustment:
+    """What tiers take off the amount that the buckets of a month were rated at; never above 0."""
+
+    sku: str
+    price_id: str
+    quantity: int
+    amount_nano: int
+
+
+def tier_adjustments(used: Iterable[PeriodQuantity]) -> list[TierAdjustment]:
+    """Return what tiers take off a month, one line per SKU and price version with an effect, in SKU order.
+
+    used: what was used at each price version, those of a SKU in the order in which they were in force: the
+    quantity counts on where the version before it ended. Buckets are rated at the first price of their version
+    (docs/adr/0021-tiers-are-a-line.md); this is the rest, rounded half-even once per line, and it depends on
+    quantities only: not on the order or the batches in which usage came.
+    """
+    of_sku: defaultdict[str, list[PeriodQuantity]] = defaultdict(list)
+    for part in used:
+        of_sku[part.sku].append(part)
+    found = []
+    for _, parts in sorted(of_sku.items()):
+        whole = sum(part.quantity for part in parts)
+        starts = accumulate((part.quantity for part in parts), initial=0)
+        for part, start in zip(parts, starts, strict=False):
+            price = part.price
+            saved = price.tiers.saved(price.price_nano, start, start + part.quantity, whole=whole)
+            amount_nano = -divide_half_even(saved, price.unit_size)
+            if amount_nano:
+                found.append(TierAdjustment(part.sku, price.price_id, part.quantity, amount_nano))
+    return found

@@ -15,6 +15,11 @@ _CAUSES = """CASE t.cause
     WHEN 'member' THEN (SELECT r.public_id FROM accounts_user AS r WHERE r.id::text = t.cause_id)
     ELSE t.cause_id END"""
 
+_PRICED = "what was billed was priced with it"
+_OF_ORGANIZATION = "t.organization_id = %(organization)s"
+# A member of staff is told which contracts they touched, not what those say.
+_ALL_BUT_WHICH = ("name", "discount_basis_points", "drafted_by_id", "approved_by_id")
+
 _OUR_BOOKS = LeftOut("the books of who sells; what was given and billed is in the other files")
 
 TABLES = (
@@ -156,6 +161,42 @@ TABLES = (
         Whose.PORTAL,
         Deleted(Age(days=90), "received_at"),
         "long enough to find out what was missed",
+    ),
+    Table(
+        "billing_contract",
+        "what was agreed on: terms in versions, and which member of staff drafted and approved them",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _PRICED,
+        (Personal("drafted_by_id", _NUMBER), Personal("approved_by_id", _NUMBER)),
+        of_organization=Part(
+            "contracts", f"{_OF_ORGANIZATION} AND t.status = 'published'", hidden=("drafted_by_id", "approved_by_id")
+        ),
+        of_person=Part("contracts_of_staff", "%(user)s IN (t.drafted_by_id, t.approved_by_id)", hidden=_ALL_BUT_WHICH),
+    ),
+    Table(
+        "billing_contractprice",
+        "prices that were agreed on",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _PRICED,
+        of_organization=Part(
+            "contract_prices",
+            f"{_OF_ORGANIZATION} AND EXISTS ("
+            "SELECT FROM billing_contract AS c WHERE c.id = t.contract_id AND c.status = 'published')",
+            shown={
+                "contract_id": name_of("billing_contract", "contract_id"),
+                "sku_id": name_of("catalog_sku", "sku_id", "code"),
+            },
+        ),
+    ),
+    Table(
+        "billing_pricenotice",
+        "which higher prices it was told of, and when",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it proves that notice was given",
+        of_organization=Part("price_notices"),
     ),
     Table(
         "billing_ledgeraccount",

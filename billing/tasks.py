@@ -4,7 +4,15 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import selectors
-from billing.services import cap_warnings, ledger_proof, partitions, payments, reservations, stripe_events
+from billing.services import (
+    cap_warnings,
+    ledger_proof,
+    partitions,
+    payments,
+    price_notices,
+    reservations,
+    stripe_events,
+)
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
 
@@ -59,3 +67,9 @@ def work_stripe_events(**_future: object) -> None:
 @shared_task(name="billing.fetch_stripe_events", base=PortalTask, platform=True)
 def fetch_stripe_events(**_future: object) -> None:
     stripe_events.fetch_messages(now=timezone.now())
+
+
+@shared_task(name="billing.tell_of_prices", base=PortalTask, platform=True)
+def tell_of_prices(**_future: object) -> None:
+    price_notices.note_price_changes(now=timezone.now())
+    price_notices.mail_price_notices(now=timezone.now())

@@ -84,6 +84,17 @@ class PriceListView(APIView):
         return JsonResponse(prices)
 
 
+class PriceHistoryView(APIView):
+    """Every version of one SKU's list price, announced ones too, the newest first."""
+
+    @described(WholeList[PriceRow])
+    def get(self, request: Request, sku: str) -> HttpResponse:
+        history = selectors.price_history([sku])
+        if not history:
+            raise Http404
+        return JsonResponse(WholeList(history))
+
+
 def _model(row: ServedModelRow) -> ModelOutput:
     return ModelOutput(
         id=row.name,

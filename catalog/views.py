@@ -1,19 +1,25 @@
 """The public price list: models, prices, and the same for language models to read."""
 
+import hashlib
 from http import HTTPStatus
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
 from catalog import selectors
 from catalog.forms import MODEL_COLUMNS, ModelListForm
 from catalog.models import ServedModel
+from portal.lib.api import JsonResponse
 from portal.lib.http import PortalHttpRequest, page_or_partial
 from portal.lib.snippets import KEY_VARIABLE, chat_snippets, embedding_snippets
 from portal.lib.sorting import query_without, sort_links
+
+# Whoever checks an invoice looks at hours that are over, whose prices never change.
+RATE_CARD_SECONDS = 300
 
 
 @require_safe
@@ -64,6 +70,25 @@ def pricing(request: HttpRequest) -> HttpResponse:
         "catalog/pricing.html",
         {"models": selectors.served_model_rows(now), "instance_types": selectors.instance_type_rows(now)},
     )
+
+
+@require_safe
+def price_history(request: HttpRequest, sku: str) -> HttpResponse:
+    """Show what one SKU costs, has cost and will cost: every version, from when, to when."""
+    history = selectors.price_history([sku])
+    if not history:
+        raise Http404
+    return render(request, "catalog/price_history.html", {"history": history, "now": timezone.now()})
+
+
+@require_safe
+def rate_card(request: HttpRequest) -> HttpResponse:
+    """Serve every version of every list price as a file, the same bytes as long as there is no new version."""
+    response = JsonResponse(selectors.rate_card())
+    response["Cache-Control"] = f"public, max-age={RATE_CARD_SECONDS}"
+    etag = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
+    response["ETag"] = etag
+    return get_conditional_response(request, etag=etag, response=response) or response
 
 
 @require_safe

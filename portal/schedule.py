@@ -44,6 +44,8 @@ SCHEDULE: dict[str, Entry] = {
     "look-after-payments": {"task": "billing.look_after_payments", "schedule": timedelta(minutes=1)},
     # People read of a payment when the hint was lost or the mail server away.
     "mail-payments": {"task": "billing.mail_payments", "schedule": timedelta(minutes=5)},
+    # Higher prices are announced 30 days ahead: people read it within an hour, also who has begun to use it since.
+    "tell-of-prices": {"task": "billing.tell_of_prices", "schedule": timedelta(hours=1)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.

@@ -41,6 +41,9 @@ KEPT: dict[str, str] = {
     "accounts_notice.subject_id": "a public id",
     "accounts_ssoconnection.certificates": "are read as certificates",
     "accounts_ssoconnection.sign_in_url": "only SAML has one, and these are of OpenID Connect",
+    "billing_contractprice.tier_mode": "a word of the code",
+    "billing_contractprice.tiers": "numbers; prices of a contract cannot be changed",
+    "billing_pricenotice.list_price_id": "names a price of the catalog",
     "billing_spendcap.period": "a word of the code",
     "billing_usagefate.decided_by": "a public id of staff, whom no customer is told",
     "billing_ledgeraccount.currency": "a word of the code",
@@ -54,8 +57,13 @@ KEPT: dict[str, str] = {
     "inference_receipt.input_price_id": "names a price of the catalog",
     "inference_receipt.output_price_id": "names a price of the catalog",
 }
-# What the log and reports of usage hold is written when it happens: tests/filling.py says the word.
-WRITTEN = {"accounts_auditevent.changes", "accounts_auditevent.request_id", "billing_usagefate.content"}
+# Of the log, reports of usage and published contracts: written when it happens, where tests/filling.py says the word.
+WRITTEN = {
+    "accounts_auditevent.changes",
+    "accounts_auditevent.request_id",
+    "billing_contract.name",
+    "billing_usagefate.content",
+}
 # Shape of the word where a plain one would not be read back.
 SHAPES: dict[str, str] = {
     "email": "{mark}-{row}@example.com",

@@ -1,6 +1,6 @@
 """A row in every table of an organization, by one person, with a word of its own wherever there is text to choose."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from accounts.models import KeyLeak, Notice, Organization, Overlap, Scope, User
@@ -9,10 +9,12 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import SpendCap, UsageFate, WriteOff
+from billing.models import Contract, SpendCap, UsageFate, WriteOff
 from billing.services.caps import CapTarget
+from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
 from catalog.models import ServedModel
+from catalog.services.prices import next_hour
 from compute.models import HealthInterval
 from compute.services.ssh_keys import generate_ssh_key
 from portal.lib.context import Origin, forget, remember_actor, remember_origin
@@ -28,7 +30,16 @@ from tests.factories.accounts import (
     make_sso_connection,
     make_sso_identity,
 )
-from tests.factories.billing import make_cap, make_cap_warning, make_payment, make_record, make_reservation
+from tests.factories.billing import (
+    make_cap,
+    make_cap_warning,
+    make_contract,
+    make_payment,
+    make_price_notice,
+    make_record,
+    make_reservation,
+)
+from tests.factories.catalog import make_proposal
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
 
@@ -68,6 +79,13 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         customer_id=f"cus_{word}",
         now=NOW,
     )
+    own = AgreedPrice(sku, 1)
+    # One after the other, in hours to come: nothing is priced with them.
+    begins = next_hour(NOW) + timedelta(hours=Contract.objects.owned_by(organization).count())
+    ends = begins + timedelta(hours=1)
+    make_contract(organization, own, name=f"terms {word}", active_from=begins, active_to=ends, drafted_by=user, now=NOW)
+    make_proposal(sku, user, now=NOW)
+    make_price_notice(organization, sku, now=NOW)
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
     KeyLeak.objects.create(
         organization=organization,

@@ -190,10 +190,13 @@ POLICY: dict[str, Rule] = {
     "catalog:model-list": ANYBODY,
     "catalog:model-detail": of(Audience.ANYBODY, name="model"),
     "catalog:pricing": ANYBODY,
+    "catalog:price-history": of(Audience.ANYBODY, sku="sku"),
+    "catalog:rate-card": ANYBODY,
     "catalog:llms-txt": ANYBODY,
     "catalog:api-model-list": ANYBODY,
     "catalog:api-model-detail": ANYBODY,
     "catalog:api-price-list": ANYBODY,
+    "catalog:api-price-history": ANYBODY,
     # --- billing ---
     "billing:spend": of(Permission.VIEW_SPEND),
     "billing:usage-csv": of(Permission.VIEW_SPEND),

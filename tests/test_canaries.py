@@ -20,9 +20,11 @@ from accounts.models import AuditEndpoint, Domain, Invitation, Notice, Role, Sco
 from accounts.services.closing import GRACE, close_due_organizations, keep_organization, request_deletion
 from accounts.services.erasure import erase_person
 from accounts.services.invitations import mail_invitation
-from billing.models import CapWarning, Payment
+from billing.models import CapWarning, Payment, PriceNotice
 from billing.services.cap_warnings import mail_warnings
 from billing.services.payments import mail_payments
+from billing.services.price_notices import mail_price_notices
+from catalog.models import Price
 from dev.paths import ROOT
 from portal.lib.tenancy import as_platform
 from tests.canaries import KEPT, WRITTEN, Aviary, Side, make_aviary, text_of, words_in
@@ -216,11 +218,15 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         CapWarning.objects.owned_by(side.organization).update(warned_at=NOW, mailed_at=None)
         paid = Payment.State.SUCCEEDED
         Payment.objects.owned_by(side.organization).update(state=paid, ended_at=NOW, mailed_at=None)
+        # Of a version that is on the list: one that was withdrawn is not mailed.
+        price = Price.objects.order_by("pk")[0].public_id
+        PriceNotice.objects.owned_by(side.organization).update(list_price_id=price, noted_at=NOW, mailed_at=None)
     with as_platform():
         tasks.mail_notices()
         tasks.tell_of_leaks()
         mail_warnings(now=NOW)
         mail_payments(now=NOW)
+        mail_price_notices(now=NOW)
         tasks.tell_of_paused_endpoints()
         for step in (request_deletion, keep_organization, request_deletion):
             for side in aviary.sides:

@@ -11,9 +11,13 @@ import pytest
 from django.db import IntegrityError
 
 from accounts.models import Organization, User
+from billing.models import Contract
+from billing.services.contracts import AgreedPrice
+from catalog.models import Sku
 from compute.models import HealthInterval, Instance
 from inference.models import IdempotencyClaim
 from portal.lib.tenancy import set_organization
+from tests.factories.billing import make_contract
 from tests.furnishing import LONG_NAME, furnish
 from tests.support import undone
 from tests.test_row_level_security import UNCHECKED, ask, ask_nothing, tenant_foreign_keys
@@ -34,7 +38,9 @@ def furnished(world: World) -> World:
 
 
 def add_what_is_seldom_there(organization: Organization) -> None:
-    """What exists only while a request runs or a machine is probed."""
+    """What exists only while a request runs, a machine is probed or terms are drafted."""
+    sku = Sku.objects.filter(prices__isnull=False).order_by("pk")[0].code
+    make_contract(organization, AgreedPrice(sku, 1), status=Contract.Status.DRAFT, now=NOW)
     HealthInterval.objects.create(
         organization=organization,
         instance=Instance.objects.filter(organization=organization)[0],

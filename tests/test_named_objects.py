@@ -85,6 +85,9 @@ OF_STAFF = {
     "OperatorKeyForm": "tests/accounts/test_operator_keys.py",
     "FateSearchForm": "tests/billing/test_usage_decisions.py",
     "UsageDecisionForm": "tests/billing/test_usage_decisions.py",
+    "ContractEndForm": "tests/billing/test_admin_contracts.py",
+    "ContractForm": "tests/billing/test_admin_contracts.py",
+    "PriceProposalForm": "tests/catalog/test_admin.py",
 }
 # Fields that name nothing: what people write, choose from a list in the code, count or date.
 PLAIN: dict[Place, set[str]] = {

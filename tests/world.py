@@ -204,6 +204,7 @@ def _mail() -> str:
 PUBLIC_OBJECTS: dict[str, Callable[[], str]] = {
     "model": _served_model,
     "instance_type": _instance_type,
+    "sku": lambda: ServedModel.objects.order_by("pk")[0].sku(ServedModel.TokenKind.INPUT),
     "mail": _mail,
     "sso_slug": _sso_slug,
     "saml_slug": _saml_slug,

@@ -22,6 +22,18 @@ GROUPS_OF_PERMISSION = {
     "accounts.view_operatorkey": (StaffGroup.CAPACITY, StaffGroup.SECURITY, StaffGroup.AUDITOR),
     "billing.change_usagefate": (StaffGroup.FINANCE, StaffGroup.CAPACITY),
     "billing.view_usagefate": (StaffGroup.FINANCE, StaffGroup.CAPACITY, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "catalog.view_priceproposal": (
+        StaffGroup.CAPACITY,
+        StaffGroup.FINANCE,
+        StaffGroup.SALES,
+        StaffGroup.SUPPORT,
+        StaffGroup.AUDITOR,
+    ),
+    "catalog.propose_price": (StaffGroup.CAPACITY, StaffGroup.FINANCE),
+    "catalog.approve_price": (StaffGroup.FINANCE,),
+    "billing.view_contract": (StaffGroup.SALES, StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.draft_contract": (StaffGroup.SALES, StaffGroup.FINANCE),
+    "billing.approve_contract": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

@@ -1,20 +1,25 @@
 """Usage, what it costs, and the credit that it is paid from."""
 
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
+from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
 from billing.models.fate import UsageFate
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
+from billing.models.price_notice import PriceNotice
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
     "AccountKind",
     "BillingAccount",
     "CapWarning",
+    "Contract",
+    "ContractPrice",
     "CreditGrant",
     "LedgerAccount",
     "LedgerEntry",
     "Payment",
+    "PriceNotice",
     "Reservation",
     "Route",
     "SpendByCause",

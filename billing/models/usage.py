@@ -83,6 +83,9 @@ class UsageByHour(models.Model):
     price_id = models.CharField(max_length=32)  # public id of the price version
     price_nano = models.BigIntegerField()  # nano-dollars per unit_size units
     unit_size = models.BigIntegerField()
+    # What the list said in that hour, per unit_size, where a contract said otherwise; else "" and NULL.
+    list_price_id = models.CharField(max_length=32, blank=True, default="", db_default="")
+    list_price_nano = models.BigIntegerField(null=True, blank=True)
     updated_at = models.DateTimeField()
 
     objects = UsageByHourQuerySet.as_manager()

@@ -25,7 +25,7 @@ from billing.selectors.credit import (
 )
 from billing.selectors.events import EventRow, Position, cursor_of, event_batches, event_page, position_in
 from billing.selectors.fates import FateView, fate_of, fate_view, fates_of
-from billing.selectors.keys import KeySpend, spend_of_key
+from billing.selectors.keys import KeySpend, spend_of_key, spend_of_resource
 from billing.selectors.ledger import (
     Statement,
     StatementLine,
@@ -37,12 +37,15 @@ from billing.selectors.ledger import (
     trial_balance_of,
 )
 from billing.selectors.ledger_proof import Difference, LedgerProof, prove_ledger
+from billing.selectors.prices import price_source, prices_for, prices_of_contracts, prices_of_hours
 from billing.selectors.spend import (
     Range,
     SpendLine,
     spend_lines,
 )
 from billing.selectors.spend_page import SkuLines, SpendView, budget_meter, sku_lines, spend_view
+from billing.selectors.tiers import tier_lines
+from billing.selectors.twin import Twin, TwinLine, contract_twin
 
 __all__ = [
     "Budget",
@@ -66,6 +69,8 @@ __all__ = [
     "StatementLine",
     "TrialBalance",
     "TrialRow",
+    "Twin",
+    "TwinLine",
     "amounts_by_day",
     "balance_of",
     "budget_meter",
@@ -74,6 +79,7 @@ __all__ = [
     "cap_row",
     "cap_words_of",
     "closed_until",
+    "contract_twin",
     "cursor_of",
     "event_batches",
     "event_page",
@@ -88,14 +94,20 @@ __all__ = [
     "payment_page",
     "payment_row",
     "position_in",
+    "price_source",
+    "prices_for",
+    "prices_of_contracts",
+    "prices_of_hours",
     "prove_ledger",
     "sells_credit",
     "sku_lines",
     "spend_lines",
     "spend_of_key",
+    "spend_of_resource",
     "spend_view",
     "starter_credit_nano",
     "statement",
+    "tier_lines",
     "tightest_cap_of",
     "trial_balance",
     "trial_balance_of",

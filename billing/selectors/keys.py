@@ -1,11 +1,13 @@
-"""What an API key has cost."""
+"""What an API key, or a resource, has cost."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
+from django.db.models import Sum
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Organization
+from billing.models import SpendByCause
 from portal.lib.periods import day_of, month_of
 
 
@@ -49,3 +51,10 @@ def spend_of_key(api_key: ApiKey, now: datetime) -> KeySpend:
     with connection.cursor() as cursor:
         cursor.execute(_SPEND, values)
         return KeySpend(*cursor.fetchone())
+
+
+def spend_of_resource(organization: Organization, resource_id: str, *, since: datetime) -> int:
+    """Return the nano-dollars that a resource has cost from the day of `since` on."""
+    mine = SpendByCause.objects.owned_by(organization).filter(cause=SpendByCause.Cause.RESOURCE, cause_id=resource_id)
+    found: int | None = mine.filter(span_days=1, day__gte=day_of(since)).aggregate(sum=Sum("amount_nano"))["sum"]
+    return int(found or 0)

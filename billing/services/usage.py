@@ -3,7 +3,7 @@
 Definitions, limits and what is refused: docs/algorithms/metering.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -100,16 +100,19 @@ _RECORD = """
                   resource_id, coalesce(api_key_id, %(nobody)s) AS api_key_id, coalesce(user_id, %(nobody)s) AS user_id
     ), price AS (
         SELECT * FROM unnest(%(price_hour)s::timestamptz[], %(price_sku)s::text[], %(price_id)s::text[],
-                             %(price_nano)s::bigint[], %(unit_size)s::bigint[])
-            AS price (hour, sku, price_id, price_nano, unit_size)
+                             %(price_nano)s::bigint[], %(unit_size)s::bigint[], %(list_price_id)s::text[],
+                             %(list_price_nano)s::bigint[])
+            AS price (hour, sku, price_id, price_nano, unit_size, list_price_id, list_price_nano)
     ), part AS (
         SELECT organization_id, hour, project_id, sku, sum(quantity) AS quantity, count(*) AS event_count
         FROM added GROUP BY 1, 2, 3, 4
     ), bucket AS (
         INSERT INTO billing_usagebyhour AS b (organization_id, hour, project_id, sku, quantity, event_count,
-                                              amount_nano, price_id, price_nano, unit_size, updated_at)
+                                              amount_nano, price_id, price_nano, unit_size, list_price_id,
+                                              list_price_nano, updated_at)
         SELECT organization_id, hour, project_id, sku, quantity, event_count,
-               billing_divide_half_even(quantity * price_nano, unit_size), price_id, price_nano, unit_size, %(now)s
+               billing_divide_half_even(quantity * price_nano, unit_size), price_id, price_nano, unit_size,
+               list_price_id, list_price_nano, %(now)s
         FROM part JOIN price USING (hour, sku)
         ORDER BY organization_id, hour, project_id, sku
         ON CONFLICT (organization_id, hour, project_id, sku) DO UPDATE SET
@@ -254,10 +257,12 @@ def _refuse_impossible(records: Sequence[UsageRecord], now: datetime) -> None:
             raise UsageRefused(f"Event {record.event_id} is negative and does not say what it corrects.")
 
 
-def unpriced_hours(records: Iterable[UsageRecord]) -> set[tuple[datetime, str]]:
-    """Return the (UTC hour, SKU) of records that have no price, and raise the alarm about them."""
+def unpriced_hours(records: Sequence[UsageRecord]) -> set[tuple[datetime, str]]:
+    """Return the (UTC hour, SKU) of an organization's records that have no price, and raise the alarm about them."""
+    if not records:
+        return set()
     wanted = {(hour_of(record.occurred_at), record.sku) for record in records}
-    missing = wanted - prices_of_hours(wanted).keys()
+    missing = wanted - prices_of_hours(records[0].organization_id, wanted).keys()
     if missing:
         _report_unpriced(sorted(missing))
     return missing
@@ -265,7 +270,7 @@ def unpriced_hours(records: Iterable[UsageRecord]) -> set[tuple[datetime, str]]:
 
 def _prices_of(records: Sequence[UsageRecord]) -> dict[tuple[datetime, str], UnitPrice]:
     wanted = {(hour_of(record.occurred_at), record.sku) for record in records}
-    prices = prices_of_hours(wanted)
+    prices = prices_of_hours(records[0].organization_id, wanted)
     if missing := sorted(wanted - prices.keys()):
         hour, sku = missing[0]
         _report_unpriced(missing)
@@ -297,6 +302,8 @@ def _write(
         "price_id": [price.price_id for price in prices.values()],
         "price_nano": [price.price_nano for price in prices.values()],
         "unit_size": [price.unit_size for price in prices.values()],
+        "list_price_id": [price.list_price.price_id if price.list_price else "" for price in prices.values()],
+        "list_price_nano": [price.list_price.price_nano if price.list_price else None for price in prices.values()],
         "nobody": UsageByResource.NOBODY,
         "now": now,
     }

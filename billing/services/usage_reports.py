@@ -142,7 +142,7 @@ def _judge(group: _Group, reports: Sequence[UsageReport]) -> list[UsageFate]:
     """Return the fates of reports that are new; none for those that have to wait."""
     reasons = {report.event_id: group.named.why_not(report, group.now) for report in reports}
     records = {report.event_id: group.named.record(report) for report in reports if reasons[report.event_id] is None}
-    unpriced = unpriced_hours(records.values())
+    unpriced = unpriced_hours(list(records.values()))
     originals = originals_of(record.corrects for record in records.values() if record.corrects)
     closed = closed_until(organization_id=group.organization_id, now=group.now) if group.organization_id else group.now
     fates = []

@@ -1,7 +1,8 @@
-"""What the addresses of the public lists may say: filters, order and comparison."""
+"""What the addresses of the public lists may say (filters, order, comparison), and what staff write."""
 
 from catalog.forms.instance_types import INSTANCE_TYPE_COLUMNS, InstanceTypeListForm
 from catalog.forms.lists import MAXIMUM_COMPARED, ListForm
+from catalog.forms.proposals import PriceProposalForm
 from catalog.forms.served_models import MODEL_COLUMNS, ModelListForm
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "InstanceTypeListForm",
     "ListForm",
     "ModelListForm",
+    "PriceProposalForm",
 ]

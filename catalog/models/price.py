@@ -7,10 +7,11 @@ from datetime import datetime
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import F, Func, Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from portal.lib.public_ids import new_price_id
+from portal.lib.tiers import TierMode
 
 
 class Product(models.TextChoices):
@@ -63,10 +64,18 @@ class Price(models.Model):
     public_id = models.CharField(max_length=32, unique=True, default=new_price_id, editable=False)
     sku = models.ForeignKey(Sku, on_delete=models.PROTECT, related_name="prices")
     version = models.PositiveIntegerField()
-    price_nano = models.BigIntegerField()  # nano-dollars per unit_size units
+    price_nano = models.BigIntegerField()  # nano-dollars per unit_size units; the dearest, before any tier
     unit_size = models.BigIntegerField()  # 1,000,000 tokens; 3,600 seconds
     active_from = models.DateTimeField()
     active_to = models.DateTimeField(null=True, blank=True)
+    tier_mode = models.CharField(
+        max_length=10,
+        choices=[(mode.value, mode.value) for mode in TierMode],
+        default=TierMode.FLAT.value,
+        db_default=TierMode.FLAT.value,
+    )
+    # Pairs [above, price_nano]: portal.lib.tiers.
+    tiers = models.JSONField(default=list, db_default=Value([], models.JSONField()), blank=True)
 
     objects = PriceQuerySet.as_manager()
 
@@ -81,6 +90,10 @@ class Price(models.Model):
                 condition=Q(active_from__minute=0, active_from__second=0)
                 & (Q(active_to=None) | Q(active_to__minute=0, active_to__second=0)),
                 name="price_changes_on_the_hour",
+            ),
+            models.CheckConstraint(
+                condition=Q(tier_mode="flat", tiers=[]) | (~Q(tier_mode="flat") & ~Q(tiers=[])),
+                name="price_has_tiers_unless_flat",
             ),
             ExclusionConstraint(
                 name="price_one_in_force_per_sku",

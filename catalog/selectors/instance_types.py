@@ -1,12 +1,12 @@
 """Machine shapes with their prices, as rows of ready strings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from catalog.models import InstanceType, LeaseClass
-from catalog.selectors.price_list import UnitPrice, unit_prices
+from catalog.selectors.price_list import PriceSource, UnitPrice, unit_prices
 from portal.lib.money import NANO_PER_CENT, decimal_string, divide_half_even, nano_to_decimal
 
 SECONDS_PER_HOUR = 3_600
@@ -58,26 +58,26 @@ class InstanceTypeRow:
         return next((price for price in self.prices if price.lease_class == lease_class), None)
 
 
-def instance_type_rows(at: datetime) -> list[InstanceTypeRow]:
+def instance_type_rows(at: datetime, prices: PriceSource = unit_prices) -> list[InstanceTypeRow]:
     """Return the listed shapes that have a price at `at`, the cheapest first."""
-    rows = _rows(InstanceType.objects.filter(is_listed=True), at)
+    rows = _rows(InstanceType.objects.filter(is_listed=True), at, prices)
     return sorted(rows, key=lambda row: (row.cheapest.nano_per_hour, row.name))
 
 
-def instance_type_row(name: str, at: datetime) -> InstanceTypeRow | None:
+def instance_type_row(name: str, at: datetime, prices: PriceSource = unit_prices) -> InstanceTypeRow | None:
     """Return the listed and priced shape with that name, or None."""
-    rows = _rows(InstanceType.objects.filter(is_listed=True, name=name), at)
+    rows = _rows(InstanceType.objects.filter(is_listed=True, name=name), at, prices)
     return rows[0] if rows else None
 
 
-def _rows(shapes: Iterable[InstanceType], at: datetime) -> list[InstanceTypeRow]:
+def _rows(shapes: Iterable[InstanceType], at: datetime, source: PriceSource) -> list[InstanceTypeRow]:
     shapes = list(shapes)
-    prices = unit_prices([shape.sku(lease_class) for shape in shapes for lease_class in LEASE_CLASSES], at)
+    prices = source([shape.sku(lease_class) for shape in shapes for lease_class in LEASE_CLASSES], at)
     rows = [(shape, _lease_prices(shape, prices)) for shape in shapes]
     return [_row(shape, lease_prices) for shape, lease_prices in rows if lease_prices]
 
 
-def _lease_prices(shape: InstanceType, prices: dict[str, UnitPrice]) -> tuple[LeasePrice, ...]:
+def _lease_prices(shape: InstanceType, prices: Mapping[str, UnitPrice]) -> tuple[LeasePrice, ...]:
     return tuple(
         _lease_price(lease_class, price)
         for lease_class in LEASE_CLASSES

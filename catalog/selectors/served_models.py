@@ -1,11 +1,11 @@
 """Served models with their prices, as rows of ready strings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from catalog.models import ServedModel
-from catalog.selectors.price_list import UnitPrice, unit_prices
+from catalog.selectors.price_list import PriceSource, UnitPrice, unit_prices
 from portal.lib.money import decimal_string, divide_half_even
 
 TOKENS = 1_000_000
@@ -38,25 +38,25 @@ class ServedModelRow:
     skus: tuple[str, ...]
 
 
-def served_model_rows(at: datetime) -> list[ServedModelRow]:
+def served_model_rows(at: datetime, prices: PriceSource = unit_prices) -> list[ServedModelRow]:
     """Return the listed models that have a price at `at`, by title."""
     models = list(ServedModel.objects.filter(is_listed=True).order_by("title", "pk"))
-    return _rows(models, at)
+    return _rows(models, at, prices)
 
 
-def served_model_row(name: str, at: datetime) -> ServedModelRow | None:
+def served_model_row(name: str, at: datetime, prices: PriceSource = unit_prices) -> ServedModelRow | None:
     """Return the listed and priced model with that name, or None."""
-    rows = _rows(ServedModel.objects.filter(is_listed=True, name=name), at)
+    rows = _rows(ServedModel.objects.filter(is_listed=True, name=name), at, prices)
     return rows[0] if rows else None
 
 
-def _rows(models: Iterable[ServedModel], at: datetime) -> list[ServedModelRow]:
+def _rows(models: Iterable[ServedModel], at: datetime, source: PriceSource) -> list[ServedModelRow]:
     models = list(models)
-    prices = unit_prices([model.sku(kind) for model in models for kind in TokenKind], at)
+    prices = source([model.sku(kind) for model in models for kind in TokenKind], at)
     return [_row(model, prices) for model in models if model.sku(TokenKind.INPUT) in prices]
 
 
-def _row(model: ServedModel, prices: dict[str, UnitPrice]) -> ServedModelRow:
+def _row(model: ServedModel, prices: Mapping[str, UnitPrice]) -> ServedModelRow:
     nano = {
         kind: divide_half_even(price.price_nano * TOKENS, price.unit_size)
         for kind in TokenKind

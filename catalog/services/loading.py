@@ -7,7 +7,18 @@ from decimal import Decimal
 
 from django.db import connection, models, transaction
 
-from catalog.models import Image, InstanceType, LeaseClass, Meter, Price, Product, Region, ServedModel, Sku
+from catalog.models import (
+    Image,
+    InstanceType,
+    LeaseClass,
+    Meter,
+    Price,
+    PriceProposal,
+    Product,
+    Region,
+    ServedModel,
+    Sku,
+)
 from catalog.services.catalog_files import (
     BadCatalogFiles,
     CatalogFiles,
@@ -15,7 +26,7 @@ from catalog.services.catalog_files import (
     InstanceTypeEntry,
     ServedModelEntry,
 )
-from catalog.services.prices import next_hour, publish_price
+from catalog.services.prices import NOTICE, next_hour, publish_price
 from portal.lib.money import usd_to_nano
 from portal.lib.periods import hour_of
 
@@ -57,8 +68,9 @@ class _ListedPrice:
 def load_catalog(*, files: CatalogFiles, now: datetime) -> LoadedCatalog:
     """Make regions, meters, images, shapes, models and prices what the files say, in one transaction.
 
-    Safe to repeat and to run twice at once: what is unchanged stays as it is. A changed price begins at the next
-    full hour, in the future. What left the files is no longer listed and keeps its price, since it may be running.
+    Safe to repeat and to run twice at once: what is unchanged stays as it is. A lower price begins at the next
+    full hour, a higher one 30 days later; where staff have published a price, the files say nothing any more. What
+    left the files is no longer listed and keeps its price, since it may be running.
     Raises BadCatalogFiles for a meter that the files need and do not define.
     """
     with connection.cursor() as cursor:
@@ -173,15 +185,19 @@ def _load_prices(listed: Sequence[_ListedPrice], now: datetime) -> tuple[int, in
     # The last version of each SKU is the one the list means, be it in force or announced.
     last = {price.sku_id: price for price in Price.objects.order_by("sku", "version")}
     is_first_load = not last
+    of_staff = set(PriceProposal.objects.published().values_list("sku__code", flat=True))
     new = changed = 0
     for price in listed:
+        if price.sku in of_staff:
+            continue
         sku = skus[price.sku]
         before = last.get(sku.pk)
         if before is None:
             active_from = FIRST_PRICES_FROM if is_first_load else hour_of(now)
             new += 1
         elif (before.price_nano, before.unit_size, before.active_to) != (price.price_nano, price.unit_size, None):
-            active_from = next_hour(now)
+            is_higher = price.price_nano > before.price_nano
+            active_from = next_hour(now + NOTICE) if is_higher else next_hour(now)
             changed += 1
         else:
             continue

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 
 from accounts.access import KeyAPIView
 from accounts.models import Project, Scope
+from billing.selectors import price_source
 from catalog.models import Image, InstanceType, LeaseClass, Region
 from catalog.selectors import InstanceTypeRow, instance_type_rows
 from compute import selectors
@@ -138,7 +139,7 @@ class InstanceTypeList(LambdaView):
                 _type_output(row),
                 [RegionOutput(s.region, s.region_description) for s in stock.get(row.name, ()) if s.is_free],
             )
-            for row in instance_type_rows(timezone.now())
+            for row in _rows(self)
         }
         return JsonResponse(Data(found))
 
@@ -302,10 +303,15 @@ def _image_of(wanted: Mapping[str, Any], shape: InstanceType) -> Image:
 
 
 def _outputs(view: LambdaView, public_ids: list[str] | None) -> list[InstanceOutput]:
-    types = {row.name: _type_output(row) for row in instance_type_rows(timezone.now())}
+    types = {row.name: _type_output(row) for row in _rows(view)}
     mine = selectors.instances_for(view.request.organization)
     found = [one for one in mine if public_ids is None or one.public_id in public_ids]
     return [_output(one, types) for one in found]
+
+
+def _rows(view: LambdaView) -> list[InstanceTypeRow]:
+    """Return what is on the list, at what the organization of the key pays."""
+    return instance_type_rows(timezone.now(), price_source(view.request.organization.pk))
 
 
 def _output(instance: Instance, types: Mapping[str, InstanceTypeOutput]) -> InstanceOutput:

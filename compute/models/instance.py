@@ -101,7 +101,7 @@ class Instance(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)  # when it is terminated by itself
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    # The price it was launched at and the notice it was promised, copied from the price list of that moment.
+    # What a second costs, asked at launch and with every lease; the notice it was promised at launch.
     sku = models.CharField(max_length=160)
     price_id = models.CharField(max_length=32)
     price_nano = models.BigIntegerField()  # nano-dollars per unit_size seconds

@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db.models import Q
 
 from accounts.models import Organization
+from billing.selectors import spend_of_resource
 from compute.models import HealthInterval, Instance, InstanceEvent
 from compute.models.instance import STATE_LABELS
 from compute.reconcile import AT_REST, State
@@ -113,7 +114,7 @@ def timeline_of(instance: Instance, limit: int = 50) -> list[EventRow]:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpend:
-    """What an instance has cost: healthy seconds recorded so far, at the price it was launched at."""
+    """What an instance has cost: what was billed, and its latest healthy seconds at what they cost now."""
 
     seconds: int
     amount_nano: int
@@ -128,8 +129,12 @@ def spend_of(instance: Instance) -> InstanceSpend:
     """Return the confirmed seconds, those of the running lease too, and what they cost."""
     spans: Iterable[HealthInterval] = HealthInterval.objects.filter(instance=instance).order_by("started_at")
     seconds, is_running = 0, False
+    unbilled = 0
     for span in spans:
         end = span.ended_at or max(span.confirmed_to, span.metered_to)
         seconds += int((end - span.started_at).total_seconds())
+        unbilled += int((end - min(span.metered_to, end)).total_seconds())
         is_running = is_running or span.ended_at is None
-    return InstanceSpend(seconds, round_bucket(seconds, instance.price_nano, instance.unit_size), is_running)
+    billed_nano = spend_of_resource(instance.organization, instance.public_id, since=instance.created_at)
+    amount_nano = billed_nano + round_bucket(unbilled, instance.price_nano, instance.unit_size)
+    return InstanceSpend(seconds, amount_nano, is_running)

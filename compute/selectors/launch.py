@@ -6,6 +6,8 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from accounts.models import Organization
+from billing.selectors import price_source
 from catalog.models import LeaseClass
 from catalog.selectors import InstanceTypeRow, LeasePrice, instance_type_rows
 from compute.selectors.stock import Stock, stock_by_type
@@ -62,10 +64,10 @@ class Offer:
         return price is not None and price.nano_per_hour * hours <= nano
 
 
-def launch_offers(now: datetime) -> list[Offer]:
-    """Return every offer, those with free units first and the cheapest of them first of all."""
+def launch_offers(organization: Organization, now: datetime) -> list[Offer]:
+    """Return every offer at what the organization pays, free units first, and the cheapest first of all."""
     stock = stock_by_type()
-    offers = [Offer(row, stock.get(row.name, ())) for row in instance_type_rows(now)]
+    offers = [Offer(row, stock.get(row.name, ())) for row in instance_type_rows(now, price_source(organization.pk))]
     return sorted(offers, key=lambda offer: not offer.is_free)
 
 

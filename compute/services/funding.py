@@ -3,9 +3,12 @@
 from datetime import datetime, timedelta
 
 from billing.models import Reservation
+from billing.selectors import prices_of_hours
 from billing.services.limits import Payer
 from billing.services.reservations import BudgetExceeded, ReservationEnded, extend, release, reserve
+from catalog.selectors import UnitPrice
 from compute.models import Instance
+from portal.lib.periods import hour_of
 
 # What a hold covers when it is fresh, and what is left when it is renewed.
 LEASE_SECONDS = 300
@@ -18,6 +21,25 @@ SMALLEST_EXTENSION_SECONDS = 30
 HOLD_LIFE = timedelta(minutes=15)
 # A settlement touches two hourly buckets at the most, and each rounds up by less than a nano-dollar.
 ROUNDING_NANO = 2
+
+
+def ask_price(instance: Instance, *, now: datetime) -> UnitPrice:
+    """Note on an instance what its seconds cost now, and return the price to hold its next ones at.
+
+    That is the dearer one where an hour in which they may count has another price: usage is rated at what its
+    organization pays in that hour. What nothing is sold at any more is held at what was noted last. The caller saves
+    the row.
+    """
+    hours = [hour_of(now), hour_of(now + HOLD_LIFE)]
+    found = prices_of_hours(instance.organization_id, [(hour, instance.sku) for hour in hours])
+    if current := found.get((hours[0], instance.sku)):
+        instance.price_id, instance.price_nano, instance.unit_size = (
+            current.price_id,
+            current.price_nano,
+            current.unit_size,
+        )
+    noted = UnitPrice(instance.sku, instance.price_id, instance.price_nano, instance.unit_size)
+    return max(found.values(), key=lambda price: price.price_nano, default=noted)
 
 
 def cost_of(seconds: int, *, price_nano: int, unit_size: int) -> int:
@@ -33,13 +55,14 @@ def fund(instance: Instance, *, now: datetime) -> None:
     missing = LEASE_SECONDS - instance.unspent_seconds
     if missing <= 0:
         return
+    price = ask_price(instance, now=now)
     try:
-        _hold(instance, missing, now)
+        _hold(instance, missing, price, now)
     except BudgetExceeded as refusal:
-        affordable = max(refusal.room_nano - ROUNDING_NANO, 0) * instance.unit_size // max(instance.price_nano, 1)
+        affordable = max(refusal.room_nano - ROUNDING_NANO, 0) * price.unit_size // max(price.price_nano, 1)
         if affordable < SMALLEST_EXTENSION_SECONDS:
             raise
-        _hold(instance, min(affordable, missing), now)
+        _hold(instance, min(affordable, missing), price, now)
 
 
 def fund_anew(instance: Instance, *, now: datetime) -> None:
@@ -47,7 +70,7 @@ def fund_anew(instance: Instance, *, now: datetime) -> None:
 
     Raises BudgetExceeded when the cap has not room for all of it.
     """
-    instance.reservation_id = _reserve(instance, LEASE_SECONDS, now)
+    instance.reservation_id = _reserve(instance, LEASE_SECONDS, ask_price(instance, now=now), now)
     instance.unspent_seconds = LEASE_SECONDS
 
 
@@ -75,9 +98,9 @@ def release_funds(instance: Instance, *, now: datetime) -> None:
     instance.unspent_seconds = 0
 
 
-def _hold(instance: Instance, seconds: int, now: datetime) -> None:
+def _hold(instance: Instance, seconds: int, price: UnitPrice, now: datetime) -> None:
     if instance.reservation_id is not None:
-        amount = cost_of(seconds, price_nano=instance.price_nano, unit_size=instance.unit_size)
+        amount = cost_of(seconds, price_nano=price.price_nano, unit_size=price.unit_size)
         try:
             extend(
                 reservation_id=instance.reservation_id,
@@ -91,16 +114,16 @@ def _hold(instance: Instance, seconds: int, now: datetime) -> None:
         else:
             instance.unspent_seconds += seconds
             return
-    instance.reservation_id = _reserve(instance, seconds, now)
+    instance.reservation_id = _reserve(instance, seconds, price, now)
     instance.unspent_seconds = seconds
 
 
-def _reserve(instance: Instance, seconds: int, now: datetime) -> int:
+def _reserve(instance: Instance, seconds: int, price: UnitPrice, now: datetime) -> int:
     reservation = reserve(
         payer=Payer(instance.organization_id, instance.project_id, instance.launched_with_id),
         purpose=Reservation.Purpose.INSTANCE_LEASE,
         holder=instance.public_id,
-        amount_nano=cost_of(seconds, price_nano=instance.price_nano, unit_size=instance.unit_size) or 1,
+        amount_nano=cost_of(seconds, price_nano=price.price_nano, unit_size=price.unit_size) or 1,
         now=now,
         expires_at=now + HOLD_LIFE,
     )

@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 
 from accounts.models import ApiKey, Project, User
 from accounts.services.audit import Changes
+from billing.selectors import prices_for
 from catalog.models import Image, InstanceType, LeaseClass, Region
-from catalog.selectors import UnitPrice, unit_prices
+from catalog.selectors import UnitPrice
 from compute.models import Instance, Pool, SshKey
 from compute.services.capacity import take_units
 from compute.services.funding import fund_anew
@@ -111,7 +112,7 @@ def launch_instances(*, request: LaunchRequest, now: datetime) -> Launched:
         return Launched(earlier, is_replay=True)
     _refuse_impossible(request, now)
     sku = request.instance_type.sku(request.lease_class)
-    price = unit_prices([sku], now).get(sku)
+    price = prices_for(request.project.organization_id, [sku], now).get(sku)
     if price is None:
         raise UnableToLaunch("lease_class", _("This instance type is not sold in this lease class."))
 

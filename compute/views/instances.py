@@ -41,7 +41,7 @@ def instance_launch(request: OrganizationRequest) -> HttpResponse:
     Without a script a POST that only asks for the summary brings the page back, with all that was filled in.
     """
     now = timezone.now()
-    offers = selectors.launch_offers(now)
+    offers = selectors.launch_offers(request.organization, now)
     keys = list(SshKey.objects.owned_by(request.organization).by_name())
     request.balance_nano = remaining_nano = budget_of(request.organization).remaining_nano
     initial = LaunchForm.starting_values(offers, keys, remaining_nano, request.GET.get("instance_type", ""))

@@ -289,7 +289,7 @@ class Gateway:
             caller=caller,
             request=request,
             offer=offer,
-            prices=offer.prices_at(asking.requested_at),
+            prices=offer.prices_of(caller.organization_id, asking.requested_at),
             window=window,
             idempotent=idempotent,
         )

@@ -25,7 +25,7 @@ from inference.gateway.errors import ApiError, unavailable
 from inference.gateway.keys import Caller
 from inference.gateway.limits import Window
 from inference.gateway.metering import Meter
-from inference.gateway.offers import Cost, Offer, Prices, Upstream
+from inference.gateway.offers import Cost, HourlyPrices, Offer, Upstream
 from inference.gateway.patrol import AccessEnded, Watch, unless_interrupted
 from inference.gateway.requests import ModelRequest
 from inference.gateway.upstream import Refusal, Stream, UpstreamCut, Upstreams
@@ -52,7 +52,7 @@ class Call:
     caller: Caller
     request: ModelRequest
     offer: Offer
-    prices: Prices
+    prices: HourlyPrices
     window: Window
     idempotent: IdempotentRequest | None
 
@@ -213,16 +213,18 @@ class Exchange:
         call = self._call
         if not counts:
             status = _WITHOUT_TOKENS.get(status, status)
-        cost = call.prices.cost(NO_TOKENS if status in FREE else counts)
-        self._hold.spend(cost.bound_nano)
-        call.window.spend_tokens(counts.input + counts.cached_input + counts.output)
         # Measured on one clock that may be set back: a receipt never ends before it began.
         finished_at = max(datetime.now(UTC), call.requested_at)
+        # Usage counts in the hour in which the request ends, so that is whose price the receipt and x-cost say.
+        prices = call.prices.at(finished_at)
+        cost = prices.cost(NO_TOKENS if status in FREE else counts)
+        self._hold.spend(cost.bound_nano)
+        call.window.spend_tokens(counts.input + counts.cached_input + counts.output)
         self._meter.settle(
             self._settlement(status, cost, finish_reason, finished_at), self._hold.lease, cost.bound_nano
         )
         self.is_settled = True
-        return Summary(status, cost, finish_reason, call.prices.version())
+        return Summary(status, cost, finish_reason, prices.version())
 
     def _settlement(self, status: Status, cost: Cost, finish_reason: str, finished_at: datetime) -> Settlement:
         call, upstream = self._call, self._upstream

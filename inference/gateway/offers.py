@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from billing.selectors import prices_of_contracts
 from catalog.models import ServedModel
 from catalog.selectors import UnitPrice, unit_prices
 from inference.gateway.database import Database
@@ -15,6 +16,7 @@ from inference.services.receipts import PricedTokens
 from portal.lib.periods import hour_of
 
 TokenKind = ServedModel.TokenKind
+type Priced = dict[tuple[datetime, str], UnitPrice]  # by UTC hour and SKU
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,24 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class HourlyPrices:
+    """A model's prices in the hours in which a request may end: that is when its usage counts, and at which price."""
+
+    by_hour: dict[datetime, Prices]
+
+    def at(self, now: datetime) -> Prices:
+        """Return the prices in force, or for a request that outlasts what is known, the last ones known."""
+        return self.by_hour.get(hour_of(now)) or self.by_hour[max(self.by_hour)]
+
+    def worst_case_nano(self, *, prompt_tokens: int, output_tokens: int) -> int:
+        """Return the most that a request can cost, whenever it ends."""
+        return max(
+            prices.worst_case_nano(prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+            for prices in self.by_hour.values()
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """Counted tokens with what they cost exactly, and what they can move the buckets by."""
 
@@ -101,12 +121,14 @@ class Offer:
     default_output_tokens: int
     released_at: int  # Unix seconds, 0 when unknown
     upstreams: tuple[Upstream, ...]
-    prices_by_hour: dict[datetime, Prices]
+    list_prices: HourlyPrices
+    # By organization id, for those that have a contract.
+    agreed_prices: dict[int, HourlyPrices]
 
-    def prices_at(self, now: datetime) -> Prices:
-        """Return the prices in force. Raises ApiError 503 while there are none: unpriced usage is never free."""
-        prices = self.prices_by_hour.get(hour_of(now))
-        if prices is None:
+    def prices_of(self, organization_id: int, now: datetime) -> HourlyPrices:
+        """Return what an organization pays. Raises ApiError 503 without a price: unpriced usage is never free."""
+        prices = self.agreed_prices.get(organization_id, self.list_prices)
+        if hour_of(now) not in prices.by_hour:
             raise unavailable("This model has no price at the moment.", code="unpriced_model")
         return prices
 
@@ -136,8 +158,9 @@ def _load_offers(now: datetime) -> dict[str, Offer]:
     models = list(ServedModel.objects.filter(pk__in=list(upstreams)).order_by("name"))
     skus = [model.sku(kind) for model in models for kind in TokenKind]
     hours = (hour_of(now), hour_of(now) + timedelta(hours=1))
-    prices = {hour: unit_prices(skus, hour) for hour in hours}
-    return {model.name: _offer_of(model, upstreams[model.pk], prices) for model in models}
+    listed = {(hour, sku): price for hour in hours for sku, price in unit_prices(skus, hour).items()}
+    agreed = prices_of_contracts((hour, sku) for hour in hours for sku in skus)
+    return {model.name: _offer_of(model, upstreams[model.pk], listed, agreed) for model in models}
 
 
 def _upstream_of(deployment: Deployment) -> Upstream:
@@ -153,7 +176,7 @@ def _upstream_of(deployment: Deployment) -> Upstream:
     )
 
 
-def _offer_of(model: ServedModel, upstreams: list[Upstream], prices: dict[datetime, dict[str, UnitPrice]]) -> Offer:
+def _offer_of(model: ServedModel, upstreams: list[Upstream], listed: Priced, agreed: dict[int, Priced]) -> Offer:
     released = model.released_on
     return Offer(
         served_model_id=model.pk,
@@ -167,19 +190,23 @@ def _offer_of(model: ServedModel, upstreams: list[Upstream], prices: dict[dateti
         if released
         else 0,
         upstreams=tuple(upstreams),
-        prices_by_hour={
-            hour: found for hour, by_sku in prices.items() if (found := _prices_of(model, by_sku)) is not None
-        },
+        list_prices=_hourly(model, listed),
+        agreed_prices={organization_id: _hourly(model, prices) for organization_id, prices in agreed.items()},
     )
 
 
-def _prices_of(model: ServedModel, by_sku: dict[str, UnitPrice]) -> Prices | None:
+def _hourly(model: ServedModel, priced: Priced) -> HourlyPrices:
+    by_hour = {hour: _prices_of(model, hour, priced) for hour, _ in priced}
+    return HourlyPrices({hour: prices for hour, prices in by_hour.items() if prices is not None})
+
+
+def _prices_of(model: ServedModel, hour: datetime, priced: Priced) -> Prices | None:
     """Return the model's prices, or None while it is not sold: a chat model needs a price for its output too."""
-    needed = by_sku.get(model.sku(TokenKind.INPUT))
-    output = by_sku.get(model.sku(TokenKind.OUTPUT))
+    needed = priced.get((hour, model.sku(TokenKind.INPUT)))
+    output = priced.get((hour, model.sku(TokenKind.OUTPUT)))
     if needed is None or (output is None and model.kind != ServedModel.Kind.EMBEDDING):
         return None
-    return Prices(input=needed, cached_input=by_sku.get(model.sku(TokenKind.CACHED_INPUT)), output=output)
+    return Prices(input=needed, cached_input=priced.get((hour, model.sku(TokenKind.CACHED_INPUT))), output=output)
 
 
 def _part(tokens: int, price: UnitPrice | None) -> PricedTokens | None:

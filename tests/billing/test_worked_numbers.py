@@ -8,7 +8,7 @@ from uuid import uuid5
 import pytest
 
 from billing.models import SpendCap, UsageByHour
-from billing.rating import CapState, explain, settle
+from billing.rating import CapState, PeriodQuantity, discounted_nano, explain, settle, tier_adjustments
 from billing.services.credits import lock_cap
 from billing.services.reported import UsageReport
 from billing.services.usage import UsageRecord, record_usage
@@ -17,6 +17,7 @@ from catalog.selectors import UnitPrice
 from dev.paths import ROOT
 from portal.lib.money import round_bucket
 from portal.lib.tenancy import as_platform
+from portal.lib.tiers import Tier, TierMode, Tiers
 from tests.factories.accounts import make_project
 from tests.factories.billing import NOW, make_record, make_report
 from tests.factories.catalog import make_price
@@ -56,6 +57,26 @@ def test_explanations(row):
     price = UnitPrice("sku", "price", price_nano=150, unit_size=1_000)
 
     assert explain(number(row["before"]), numbers(row["quantities"]), price) == numbers(row["parts"])
+
+
+@pytest.mark.parametrize("row", table("rating.md", "list_nano"), ids=lambda row: row["why"])
+def test_discounts(row):
+    assert discounted_nano(number(row["list_nano"]), number(row["basis_points"])) == number(row["paid_nano"])
+
+
+@pytest.mark.parametrize("row", table("rating.md", "mode"), ids=lambda row: f"{row['mode']} {row['quantities']}")
+def test_tiers(row):
+    steps = () if row["mode"] == "flat" else (Tier(10_000_000, 80_000_000), Tier(20_000_000, 60_000_000))
+    tiers = Tiers(TierMode(row["mode"]), steps)
+    versions = [UnitPrice("sku", f"price_{n}", 100_000_000, 1_000_000, tiers) for n in range(2)]
+    quantities = [number(part) for part in row["quantities"].split(";")]
+
+    lines = tier_adjustments(PeriodQuantity("sku", *pair) for pair in zip(versions, quantities, strict=False))
+
+    found = {line.price_id: line.amount_nano for line in lines}
+    assert [found.get(version.price_id, 0) for version, _ in zip(versions, quantities, strict=False)] == [
+        number(part) for part in row["lines"].split(";")
+    ]
 
 
 @pytest.mark.parametrize("row", table("caps.md", "limit"), ids=lambda row: row["change"])

@@ -74,7 +74,9 @@ def test_what_is_unlisted_or_has_no_price_is_not_offered():
 def test_a_model_shows_the_prices_in_force_at_that_instant():
     model = make_served_model("bge-m3", kind=ServedModel.Kind.EMBEDDING, price_nano=10_000_000)
     sku = make_sku(model.sku(ServedModel.TokenKind.INPUT))
-    publish_price(sku=sku, price_nano=22_500_000, unit_size=1_000_000, active_from=TEN, now=NOW)
+    # A higher price, which was announced in time.
+    earlier = TEN - timedelta(days=31)
+    publish_price(sku=sku, price_nano=22_500_000, unit_size=1_000_000, active_from=TEN, now=earlier)
 
     before = served_model_row("bge-m3", NOW)
     after = served_model_row("bge-m3", TEN)

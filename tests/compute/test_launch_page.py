@@ -12,7 +12,7 @@ from compute.forms import PROPOSED_HOURS, LaunchForm
 from compute.models import Instance
 from compute.selectors import launch_offers
 from portal.lib.snippets import launch_snippet
-from tests.factories.accounts import make_key, make_project
+from tests.factories.accounts import make_key, make_organization, make_project
 from tests.factories.catalog import make_image, make_instance_type
 from tests.factories.compute import HOURLY_NANO, make_pool, make_ssh_key
 
@@ -23,7 +23,7 @@ def test_proposes_the_cheapest_accelerator_that_the_budget_lasts_for_and_else_th
     small = make_pool(instance_type=make_instance_type("cpu_8x_general", price_nano=HOURLY_NANO // 9))
     useful = make_pool()
     make_pool(instance_type=make_instance_type("gpu_8x_large", count=8, price_nano=8 * HOURLY_NANO))
-    offers = launch_offers(datetime.now(UTC))
+    offers = launch_offers(make_organization(), datetime.now(UTC))
 
     def proposed(remaining_nano: int) -> object:
         return LaunchForm.starting_values(offers, [], remaining_nano)["instance_type"]
@@ -38,7 +38,7 @@ def test_says_in_words_how_much_is_left():
     make_pool(total_units=1)
     make_pool(total_units=0)
 
-    offers = launch_offers(datetime.now(UTC))
+    offers = launch_offers(make_organization(), datetime.now(UTC))
 
     assert [(offer.stock_status, offer.stock_words) for offer in offers] == [
         ("available", "Free in 1 region"),

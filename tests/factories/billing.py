@@ -5,13 +5,28 @@ from itertools import count
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from accounts.models import Organization, Project, User
-from billing.models import BillingAccount, CapWarning, CreditGrant, Payment, Reservation, SpendCap
+from billing.models import (
+    BillingAccount,
+    CapWarning,
+    Contract,
+    ContractPrice,
+    CreditGrant,
+    Payment,
+    PriceNotice,
+    Reservation,
+    SpendCap,
+)
 from billing.services.caps import CapTarget, set_cap
+from billing.services.contracts import AgreedPrice
 from billing.services.limits import Payer
 from billing.services.reported import UsageReport, correction_id_of, event_id_of
 from billing.services.reservations import reserve
 from billing.services.usage import UsageRecord
+from catalog.models import Price
 from portal.lib.money import NANO_PER_USD
+from portal.lib.periods import hour_of
+from portal.lib.tiers import stored
+from tests.factories.accounts import make_user
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 _numbers = count(1)
@@ -148,4 +163,60 @@ def make_grant(organization: Organization, amount_nano: int = 5 * NANO_PER_USD) 
         amount_nano=amount_nano,
         source=f"factory:{next(_numbers)}",
         granted_at=NOW,
+    )
+
+
+def make_contract(
+    organization: Organization,
+    *prices: AgreedPrice,
+    discount_basis_points: int = 0,
+    active_from: datetime | None = None,
+    active_to: datetime | None = None,
+    status: Contract.Status = Contract.Status.PUBLISHED,
+    name: str = "Frame agreement",
+    drafted_by: User | None = None,
+    now: datetime = NOW,
+) -> Contract:
+    """A contract from the hour of `now` on, with prices for SKUs that have a list price."""
+    contract = Contract.objects.create(
+        organization=organization,
+        version=Contract.objects.owned_by(organization).count() + 1,
+        name=name,
+        discount_basis_points=discount_basis_points,
+        active_from=active_from or hour_of(now),
+        active_to=active_to,
+        drafted_by=drafted_by or make_user(),
+        drafted_at=now,
+    )
+    for price in prices:
+        listed = Price.objects.filter(sku__code=price.sku).order_by("-version")[0]
+        ContractPrice.objects.create(
+            organization=organization,
+            contract=contract,
+            sku=listed.sku,
+            price_nano=price.price_nano,
+            unit_size=listed.unit_size,
+            tier_mode=price.tiers.mode.value,
+            tiers=stored(price.tiers),
+        )
+    if status != Contract.Status.DRAFT:
+        contract.status = status
+        if status != Contract.Status.DISCARDED:
+            contract.approved_by, contract.approved_at = make_user(), now
+        contract.published_at = now if status == Contract.Status.PUBLISHED else None
+        contract.save()
+    return contract
+
+
+def make_price_notice(organization: Organization, sku: str = "model.demo.input", *, now: datetime = NOW) -> PriceNotice:
+    """A notice that was not mailed yet, of a version that nobody has announced."""
+    return PriceNotice.objects.create(
+        organization=organization,
+        sku=sku,
+        list_price_id=f"price_{next(_numbers)}",
+        before_nano=1_000,
+        price_nano=2_000,
+        unit_size=1_000_000,
+        active_from=hour_of(now) + timedelta(days=30),
+        noted_at=now,
     )

@@ -2,10 +2,22 @@
 
 from datetime import UTC, datetime
 
-from catalog.models import Image, InstanceType, LeaseClass, Meter, Price, Product, Region, ServedModel, Sku
+from accounts.models import User
+from catalog.models import (
+    Image,
+    InstanceType,
+    LeaseClass,
+    Meter,
+    Price,
+    PriceProposal,
+    Product,
+    Region,
+    ServedModel,
+    Sku,
+)
 from catalog.services.catalog_files import read_catalog_files
 from catalog.services.loading import METER_OF_INSTANCES, METER_OF_TOKENS, LoadedCatalog, load_catalog
-from catalog.services.prices import publish_price
+from catalog.services.prices import next_hour, publish_price
 
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
@@ -96,3 +108,18 @@ def make_price(sku: str, price_nano: int, unit_size: int, *, active_from: dateti
 def load_price_list(now: datetime = NOON) -> LoadedCatalog:
     """Everything that we ship in catalog/data."""
     return load_catalog(files=read_catalog_files(), now=now)
+
+
+def make_proposal(sku: str, by: User, *, now: datetime = NOON) -> PriceProposal:
+    """A proposal that whoever made it has taken back."""
+    return PriceProposal.objects.create(
+        sku=make_sku(sku),
+        price_nano=1,
+        active_from=next_hour(now),
+        reason="Cheaper power",
+        status=PriceProposal.Status.DECLINED,
+        proposed_by=by,
+        proposed_at=now,
+        decided_by=by,
+        decided_at=now,
+    )

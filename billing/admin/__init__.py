@@ -1,0 +1,7 @@
+"""Pages of staff about money. They work as the platform role."""
+
+from billing.admin.contracts import ContractAdmin
+from billing.admin.fates import UsageFateAdmin
+from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
+
+__all__ = ["ContractAdmin", "LedgerAccountAdmin", "LedgerEntryAdmin", "UsageFateAdmin"]

@@ -1,0 +1,46 @@
+"""What pages of staff have in common."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+
+from accounts.models import Organization
+
+
+class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Pages of our own that show, and neither add nor change nor delete. Who may look: accounts.services.staff."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def check_reading(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+    def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        return TemplateResponse(request, template, {**self.admin_site.each_context(request), **context})
+
+
+def organization_of(request: HttpRequest) -> Organization | None:
+    """Return the organization that was asked for by its address, None where none was. Raises Http404."""
+    slug = request.GET.get("organization", "")
+    if not slug:
+        return None
+    # PostgreSQL takes no NUL in a text.
+    organization = None if "\0" in slug else Organization.objects.filter(slug=slug).first()
+    if organization is None:
+        raise Http404(_("There is no organization with this address."))
+    return organization
