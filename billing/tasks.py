@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import selectors
-from billing.services import cap_warnings, ledger_proof, partitions, reservations
+from billing.services import cap_warnings, credit_expiry, ledger_proof, month_closing, partitions, reservations
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
 
@@ -29,6 +29,16 @@ def open_accounts(**_future: object) -> None:
 def warn_of_caps(**_future: object) -> None:
     cap_warnings.warn_of_caps(now=timezone.now())
     cap_warnings.mail_warnings(now=timezone.now())
+
+
+@shared_task(name="billing.close_months", base=PortalTask, platform=True)
+def close_months(**_future: object) -> None:
+    month_closing.close_due_months(now=timezone.now())
+
+
+@shared_task(name="billing.expire_credits", base=PortalTask, platform=True)
+def expire_credits(**_future: object) -> None:
+    credit_expiry.expire_credits(now=timezone.now())
 
 
 @shared_task(name="billing.prove_ledger", base=PortalTask, platform=True)

@@ -36,6 +36,10 @@ SCHEDULE: dict[str, Entry] = {
     "open-accounts": {"task": "billing.open_accounts", "schedule": timedelta(minutes=5)},
     # People read within a minute that a cap fills, and again when the mail server was away.
     "warn-of-caps": {"task": "billing.warn_of_caps", "schedule": timedelta(minutes=1)},
+    # Invoices of a month are there an hour after its grace; one that failed is tried again. Late events change nothing.
+    "close-months": {"task": "billing.close_months", "schedule": timedelta(hours=1)},
+    # Credit whose time is over is room for an hour at the most.
+    "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.

@@ -27,7 +27,14 @@ from tests.factories.accounts import (
     make_sso_connection,
     make_sso_identity,
 )
-from tests.factories.billing import make_cap, make_cap_warning, make_record, make_reservation
+from tests.factories.billing import (
+    make_cap,
+    make_cap_warning,
+    make_credit_note,
+    make_invoice,
+    make_record,
+    make_reservation,
+)
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
 
@@ -58,6 +65,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
     make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
+    make_credit_note(make_invoice(project, now=NOW), f"outage {word}", now=NOW)
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
     KeyLeak.objects.create(
         organization=organization,

@@ -2,6 +2,7 @@
 
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.credit import CreditGrant
+from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
@@ -9,6 +10,11 @@ __all__ = [
     "AccountKind",
     "CapWarning",
     "CreditGrant",
+    "CreditNote",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceSeries",
+    "InvoicedBucket",
     "LedgerAccount",
     "LedgerEntry",
     "Reservation",

@@ -53,6 +53,8 @@ new_scimuser_id = _maker("scimuser")
 new_scimgroup_id = _maker("scimgroup")
 new_acct_id = _maker("acct")
 new_txn_id = _maker("txn")
+new_inv_id = _maker("inv")
+new_cnote_id = _maker("cnote")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.

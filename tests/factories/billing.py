@@ -5,12 +5,17 @@ from itertools import count
 from uuid import NAMESPACE_URL, uuid5
 
 from accounts.models import Organization, Project
-from billing.models import CapWarning, CreditGrant, Reservation, SpendCap
+from billing.models import CapWarning, CreditGrant, CreditNote, Invoice, Reservation, SpendCap
 from billing.services.caps import CapTarget, set_cap
+from billing.services.credit_notes import propose_credit_note
 from billing.services.limits import Payer
+from billing.services.month_closing import close_month
 from billing.services.reservations import reserve
-from billing.services.usage import UsageRecord
+from billing.services.usage import UsageRecord, record_usage
+from catalog.models import Price
 from portal.lib.money import NANO_PER_USD
+from portal.lib.periods import month_of
+from tests.factories.catalog import make_price
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 _numbers = count(1)
@@ -84,6 +89,25 @@ def make_reservation(
         now=now,
         expires_at=expires_at or now + timedelta(minutes=10),
     )
+
+
+def make_invoice(project: Project, quantity: int = 1_000_000, *, now: datetime = NOW) -> Invoice:
+    """The issued invoice of last month, for usage at a dollar per million; the starter credit pays it."""
+    sku = "model.invoiced.input"
+    if not Price.objects.filter(sku__code=sku).exists():
+        make_price(sku, NANO_PER_USD, 1_000_000)
+    month = month_of(month_of(now).start - timedelta(days=1))
+    at = month.end - timedelta(hours=2)
+    record = make_record(project, quantity, sku=sku, occurred_at=at, resource_id="invoiced")
+    record_usage([record], reservation_id=None, now=at)
+    invoice = close_month(organization=project.organization, period=month, now=now)
+    assert invoice is not None
+    return invoice
+
+
+def make_credit_note(invoice: Invoice, reason: str = "Outage", *, now: datetime = NOW) -> CreditNote:
+    """A credit note over the first line that is proposed."""
+    return propose_credit_note(invoice=invoice, positions=[1], reason=reason, proposed_by="user_staff", now=now)
 
 
 def make_grant(organization: Organization, amount_nano: int = 5 * NANO_PER_USD) -> CreditGrant:
