@@ -81,27 +81,6 @@ def _check_prices(export: Export, rate_card: dict[str, Record] | None) -> list[s
     return remarks
 
 
-def _check_prices(export: Export, rate_card: dict[str, Record] | None) -> list[str]:
-    remarks = []
-    for line in export.lines:
-        price = export.prices.get(line["price"])
-        if price is None or price["sku"] != line["sku"]:
-            raise Differs(f"{_name(line)}: the export has no price {line['price']} for it.")
-        listed = None if rate_card is None else rate_card.get(price["id"])
-        if listed is not None and _of_price(listed) != _of_price(price):
-            raise Differs(
-                f"{_name(line)}: price {price['id']} is {_words(listed)} on the rate card, not {_words(price)}."
-            )
-        for bucket in () if listed is None else export.steps[line["position"]]:
-            if not _in_force(listed, _instant(bucket["hour"])):
-                raise Differs(f"{_name(line)}: price {price['id']} was not in force in the hour {bucket['hour']}.")
-        if rate_card is not None and listed is None:
-            remarks.append(
-                f"{_name(line)}: price {price['id']} is not on the rate card; {_words(price)} by the export."
-            )
-    return remarks
-
-
 def _of_price(price: Record) -> tuple[str, int, int]:
     return price["sku"], _nano(price["unit_price"]), int(price["unit_size"])
 

@@ -158,18 +158,17 @@ CHANGES: dict[str, tuple[Callable[[Records], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("with_prices", [True, False])
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_is_changed_is_named(change, with_prices, invoice, verified):
-    records = records_of(invoice)
-    spoil, named = CHANGES[change]
-    spoil(records)
+def test_what_is_changed_is_named(invoice, verified):
+    whole = json.dumps(records_of(invoice))
+    for change, (spoil, named) in CHANGES.items():
+        for with_prices in (True, False):
+            records = json.loads(whole)
+            spoil(records)
 
-    code, said = verified(records, with_prices=with_prices)
+            code, said = verified(records, with_prices=with_prices)
 
-    assert code == 1, said
-    assert said.startswith("DIFFERS: ")
-    assert named in said
+            assert (code, said[:9]) == (1, "DIFFERS: "), (change, said)
+            assert named in said, (change, said)
 
 
 def test_a_price_of_a_contract_is_noted(invoice, verified):
