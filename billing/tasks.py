@@ -4,7 +4,15 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import selectors
-from billing.services import cap_warnings, credit_expiry, ledger_proof, month_closing, partitions, reservations
+from billing.services import (
+    cap_warnings,
+    credit_expiry,
+    invoice_mails,
+    ledger_proof,
+    month_closing,
+    partitions,
+    reservations,
+)
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
 
@@ -34,6 +42,12 @@ def warn_of_caps(**_future: object) -> None:
 @shared_task(name="billing.close_months", base=PortalTask, platform=True)
 def close_months(**_future: object) -> None:
     month_closing.close_due_months(now=timezone.now())
+    invoice_mails.mail_invoices(now=timezone.now())
+
+
+@shared_task(name="billing.mail_invoices", base=PortalTask, platform=True)
+def mail_invoices(**_future: object) -> None:
+    invoice_mails.mail_invoices(now=timezone.now())
 
 
 @shared_task(name="billing.expire_credits", base=PortalTask, platform=True)

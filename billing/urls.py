@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from billing import api
-from billing.views import caps, spend
+from billing.views import caps, invoices, spend
 
 app_name = "billing"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -14,8 +14,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/caps/new/", caps.cap_create, name="cap-create"),
     path("o/<slug:organization>/caps/<str:public_id>/change/", caps.cap_change, name="cap-change"),
     path("o/<slug:organization>/caps/<str:public_id>/remove/", caps.cap_remove, name="cap-remove"),
+    path("o/<slug:organization>/invoices/", invoices.invoice_list, name="invoice-list"),
+    path("o/<slug:organization>/invoices/<str:public_id>/", invoices.invoice_detail, name="invoice-detail"),
+    path("o/<slug:organization>/invoices/<str:public_id>/invoice.pdf", invoices.invoice_pdf, name="invoice-pdf"),
+    path(
+        "o/<slug:organization>/invoices/<str:public_id>/invoice.jsonl", invoices.invoice_export, name="invoice-export"
+    ),
     path("api/v1/key", api.KeyDetail.as_view(), name="api-key"),
     path("api/v1/usage", api.UsageList.as_view(), name="api-usage"),
     path("api/v1/spend", api.SpendReport.as_view(), name="api-spend"),
+    path("api/v1/invoices", api.InvoiceList.as_view(), name="api-invoice-list"),
     path("api/v1/caps", api.CapList.as_view(), name="api-cap-list"),
 ]

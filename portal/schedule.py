@@ -38,6 +38,8 @@ SCHEDULE: dict[str, Entry] = {
     "warn-of-caps": {"task": "billing.warn_of_caps", "schedule": timedelta(minutes=1)},
     # Invoices of a month are there an hour after its grace; one that failed is tried again. Late events change nothing.
     "close-months": {"task": "billing.close_months", "schedule": timedelta(hours=1)},
+    # People read of an invoice when the mail server was away, or a person issued it.
+    "mail-invoices": {"task": "billing.mail_invoices", "schedule": timedelta(minutes=5)},
     # Credit whose time is over is room for an hour at the most.
     "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.

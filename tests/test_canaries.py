@@ -42,6 +42,7 @@ SILENT = {
     "compute:api-image-list": "the price list",
     "billing:api-key": "numbers",
     "billing:api-cap-list": "numbers",
+    "billing:api-invoice-list": "numbers",
     "accounts:scim-config": "what the protocol can do",
     "accounts:scim-schema-list": "what the protocol can do",
     "accounts:scim-resource-type-list": "what the protocol can do",

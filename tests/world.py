@@ -35,7 +35,7 @@ from tests.factories.accounts import (
     make_sso_connection,
     make_user,
 )
-from tests.factories.billing import make_cap
+from tests.factories.billing import make_cap, make_invoice
 from tests.factories.compute import make_instance, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -66,6 +66,10 @@ def _service_account(organization: Organization) -> str:
 
 def _cap(organization: Organization) -> str:
     return make_cap(organization.projects.get()).public_id
+
+
+def _invoice(organization: Organization) -> str:
+    return make_invoice(organization.projects.get(), now=NOW).public_id
 
 
 def _receipt(organization: Organization) -> str:
@@ -130,6 +134,7 @@ OBJECTS: dict[str, Callable[[Organization], str]] = {
     "ssh_key": _ssh_key,
     "receipt": _receipt,
     "cap": _cap,
+    "invoice": _invoice,
 }
 
 
