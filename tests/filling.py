@@ -102,7 +102,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     make_directory_group(organization, f"group {word}", listed)
     forget()
     # The portal's own doing, once for a month: the next person finds it there.
-    if not organization.invoices.exists():
+    if not organization.credit_notes.exists():
         make_credit_note(make_invoice(project, now=NOW), f"outage {word}", now=NOW)
     digest = bytes(issued.api_key.digest).hex()
     return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]

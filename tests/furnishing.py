@@ -36,7 +36,6 @@ from accounts.services.key_rotation import rotate_key
 from accounts.services.service_accounts import disable_service_account
 from billing.models import SpendCap
 from billing.services.caps import CapTarget
-from billing.services.credit_notes import issue_credit_note
 from billing.services.usage import record_usage
 from catalog.models import LeaseClass, ServedModel
 from compute.models import Instance, InstanceEvent
@@ -60,7 +59,7 @@ from tests.factories.accounts import (
     make_sso_identity,
     make_user,
 )
-from tests.factories.billing import make_cap, make_cap_warning, make_credit_note, make_invoice, make_record
+from tests.factories.billing import make_cap, make_cap_warning, make_invoice, make_record
 from tests.factories.compute import make_pool, make_request, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -127,8 +126,6 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     _sign_on(organization)
     _usage(organization, now)
     paid = make_invoice(organization.projects.order_by("pk")[0], now=now)
-    note = make_credit_note(paid, LONG_NAME, now=now)
-    issue_credit_note(note=note, issued_by="user_other", now=now)
     return objects | {"cap": _caps(organization, now), "invoice": {"paid": paid.public_id}}
 
 

@@ -22,6 +22,7 @@ from accounts.services.erasure import erase_person
 from accounts.services.invitations import mail_invitation
 from billing.models import CapWarning
 from billing.services.cap_warnings import mail_warnings
+from billing.services.invoice_mails import mail_invoices
 from dev.paths import ROOT
 from portal.lib.tenancy import as_platform
 from tests.canaries import KEPT, WRITTEN, Aviary, Side, make_aviary, text_of, words_in
@@ -43,6 +44,8 @@ SILENT = {
     "billing:api-key": "numbers",
     "billing:api-cap-list": "numbers",
     "billing:api-invoice-list": "numbers",
+    "billing:invoice-export": "public ids and numbers; names are as they were at the issue",
+    "billing:invoice-pdf": "its text is compressed; the page says the same and is searched",
     "accounts:scim-config": "what the protocol can do",
     "accounts:scim-schema-list": "what the protocol can do",
     "accounts:scim-resource-type-list": "what the protocol can do",
@@ -218,6 +221,7 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         tasks.mail_notices()
         tasks.tell_of_leaks()
         mail_warnings(now=NOW)
+        mail_invoices(now=NOW)
         tasks.tell_of_paused_endpoints()
         for step in (request_deletion, keep_organization, request_deletion):
             for side in aviary.sides:

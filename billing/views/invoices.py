@@ -71,7 +71,7 @@ def _pdf_writer() -> "Callable[[str], bytes] | None":
     """Return what makes a PDF of a page, None where the library finds no Pango on this machine."""
     try:
         import weasyprint  # noqa: PLC0415  # it loads Pango when it is imported, and only here is it needed
-    except OSError as error:
+    except (ImportError, OSError) as error:
         log.warning("billing.pdf_unavailable", reason=str(error)[:200])
         return None
 
