@@ -75,9 +75,9 @@ def draft_invoice(
 
 @transaction.atomic
 def begin_closing(*, invoice: Invoice, now: datetime) -> Invoice:
-    """Take a draft up for issue; nobody else does meanwhile. One that is closing already stays so."""
+    """Take a draft up for issue. One that is closing already, or that somebody issued meanwhile, stays as it is."""
     invoice = _locked(invoice, now)
-    if invoice.status != Status.CLOSING:
+    if invoice.status != Status.CLOSING and invoice.issued_at is None:
         _move(invoice, Status.CLOSING)
     return invoice
 

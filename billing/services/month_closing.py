@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 import structlog
+from django.db import transaction
 
 from accounts.models import Organization
 from billing.invoicing import Terms
@@ -57,14 +58,18 @@ def close_month(
 ) -> Invoice | None:
     """Draft and issue the invoice of one month, and return it; None where nothing is to bill or it was issued before.
 
-    Three transactions, so that an issue that fails leaves an invoice that is closing for people to see. Raises
-    UnableToInvoice for a period that is no month that is over.
+    Two transactions, so that an issue that fails leaves a draft for people to see. Raises UnableToInvoice for a period
+    that is no month that is over.
     """
     invoice = draft_invoice(organization=organization, period=period, now=now, terms=terms)
-    if invoice is None or invoice.issued_at is not None:
+    if invoice is None:
         return None
-    issued = issue_invoice(invoice=begin_closing(invoice=invoice, now=now), now=now, terms=terms)
-    return issued if issued.issued_at is not None else None
+    with transaction.atomic():
+        closing = begin_closing(invoice=invoice, now=now)
+        if closing.issued_at is not None:
+            return None
+        issued = issue_invoice(invoice=closing, now=now, terms=terms)
+        return issued if issued.issued_at is not None else None
 
 
 def _end_of_due(now: datetime) -> datetime:
