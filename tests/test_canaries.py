@@ -44,7 +44,6 @@ SILENT = {
     "billing:api-key": "numbers",
     "billing:api-cap-list": "numbers",
     "billing:api-invoice-list": "numbers",
-    "billing:invoice-export": "public ids and numbers; names are as they were at the issue",
     "billing:invoice-pdf": "its text is compressed; the page says the same and is searched",
     "accounts:scim-config": "what the protocol can do",
     "accounts:scim-schema-list": "what the protocol can do",
