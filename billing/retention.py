@@ -1,12 +1,13 @@
 """How long usage, caps and credit are kept."""
 
 from accounts.retention import HELD_BY_ORGANIZATION, MADE_BY, ORGANIZATION, PROJECT, USER
-from portal.lib.retention import Age, Deleted, LeftOut, Part, Personal, Table, Whose, name_of
+from portal.lib.retention import Age, Deleted, Kept, LeftOut, Part, Personal, Table, Whose, name_of
 
 USAGE = Age(months=13)
 
 _BILLED = "it is what was billed, and tax law asks for ten years"
 _NUMBER = "a number, which leads to nobody once they are erased"
+_STAFF = "a public id of a member of staff: two people answer for a credit note"
 _KEY = {"api_key_id": name_of("accounts_apikey", "api_key_id")}
 _CAP = {"cap_id": name_of("billing_spendcap", "cap_id")}
 _CAUSES = """CASE t.cause
@@ -19,6 +20,8 @@ _PRICED = "what was billed was priced with it"
 _OF_ORGANIZATION = "t.organization_id = %(organization)s"
 # A member of staff is told which contracts they touched, not what those say.
 _ALL_BUT_WHICH = ("name", "discount_basis_points", "drafted_by_id", "approved_by_id")
+_PROJECTS = "(SELECT array_agg(r.public_id) FROM accounts_project AS r WHERE r.id = ANY(t.project_ids))"
+_INVOICE = {"invoice_id": name_of("billing_invoice", "invoice_id")}
 
 _OUR_BOOKS = LeftOut("the books of who sells; what was given and billed is in the other files")
 
@@ -30,9 +33,18 @@ TABLES = (
         Deleted(USAGE, "occurred_at", through="billing_forget_usage"),
         "long enough to question a bill of the year before; the hourly sums stay",
         (Personal("user_id", _NUMBER),),
-        of_organization=Part("usage_events", key=("occurred_at", "event_id"), shown=PROJECT | _KEY | USER),
+        of_organization=Part(
+            "usage_events",
+            key=("occurred_at", "event_id"),
+            hidden=("counted_order",),
+            shown=PROJECT | _KEY | USER,
+        ),
         of_person=Part(
-            "usage_events", "t.user_id = %(user)s", key=("occurred_at", "event_id"), shown=PROJECT | _KEY | USER
+            "usage_events",
+            "t.user_id = %(user)s",
+            key=("occurred_at", "event_id"),
+            hidden=("counted_order",),
+            shown=PROJECT | _KEY | USER,
         ),
     ),
     Table(
@@ -135,7 +147,49 @@ TABLES = (
         Whose.ORGANIZATION,
         ORGANIZATION,
         _BILLED,
-        of_organization=Part("credit_grants"),
+        of_organization=Part("credit_grants", shown={"project_ids": _PROJECTS}),
+    ),
+    Table(
+        "billing_invoice",
+        "invoices",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part(
+            "invoices", hidden=("counted_below",), shown={"supersedes_id": name_of("billing_invoice", "supersedes_id")}
+        ),
+    ),
+    Table(
+        "billing_invoiceline",
+        "lines of invoices, and who pays them",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part("invoice_lines", shown=PROJECT | _INVOICE),
+    ),
+    Table(
+        "billing_invoicedbucket",
+        "which usage of an hour an invoice billed",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part("invoiced_hours", shown=PROJECT | _INVOICE),
+    ),
+    Table(
+        "billing_creditnote",
+        "what was taken back of invoices",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (Personal("proposed_by", _STAFF), Personal("decided_by", _STAFF)),
+        of_organization=Part("credit_notes", hidden=("proposed_by", "decided_by"), shown=_INVOICE),
+    ),
+    Table(
+        "billing_invoiceseries",
+        "the last number of invoices and credit notes",
+        Whose.PORTAL,
+        Kept("forever"),
+        "numbers have no gaps and are given once",
     ),
     Table(
         "billing_billingaccount",

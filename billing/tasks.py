@@ -6,7 +6,10 @@ from django.utils import timezone
 from billing import selectors
 from billing.services import (
     cap_warnings,
+    credit_expiry,
+    invoice_mails,
     ledger_proof,
+    month_closing,
     partitions,
     payments,
     price_notices,
@@ -37,6 +40,22 @@ def open_accounts(**_future: object) -> None:
 def warn_of_caps(**_future: object) -> None:
     cap_warnings.warn_of_caps(now=timezone.now())
     cap_warnings.mail_warnings(now=timezone.now())
+
+
+@shared_task(name="billing.close_months", base=PortalTask, platform=True)
+def close_months(**_future: object) -> None:
+    month_closing.close_due_months(now=timezone.now())
+    invoice_mails.mail_invoices(now=timezone.now())
+
+
+@shared_task(name="billing.mail_invoices", base=PortalTask, platform=True)
+def mail_invoices(**_future: object) -> None:
+    invoice_mails.mail_invoices(now=timezone.now())
+
+
+@shared_task(name="billing.expire_credits", base=PortalTask, platform=True)
+def expire_credits(**_future: object) -> None:
+    credit_expiry.expire_credits(now=timezone.now())
 
 
 @shared_task(name="billing.prove_ledger", base=PortalTask, platform=True)

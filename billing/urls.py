@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from billing import api, webhooks
 from billing.api import operator
-from billing.views import caps, credit, spend
+from billing.views import caps, credit, invoices, spend
 
 app_name = "billing"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -21,9 +21,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/credit/payments/<str:public_id>/pay/", credit.checkout, name="payment-checkout"),
     path("o/<slug:organization>/credit/payments/<str:public_id>/cancel/", credit.payment_cancel, name="payment-cancel"),
     path("webhooks/stripe", webhooks.stripe, name="stripe-webhook"),
+    path("o/<slug:organization>/invoices/", invoices.invoice_list, name="invoice-list"),
+    path("o/<slug:organization>/invoices/<str:public_id>/", invoices.invoice_detail, name="invoice-detail"),
+    path("o/<slug:organization>/invoices/<str:public_id>/invoice.pdf", invoices.invoice_pdf, name="invoice-pdf"),
+    path(
+        "o/<slug:organization>/invoices/<str:public_id>/invoice.jsonl", invoices.invoice_export, name="invoice-export"
+    ),
     path("api/v1/key", api.KeyDetail.as_view(), name="api-key"),
     path("api/v1/usage", api.UsageList.as_view(), name="api-usage"),
     path("api/v1/spend", api.SpendReport.as_view(), name="api-spend"),
+    path("api/v1/invoices", api.InvoiceList.as_view(), name="api-invoice-list"),
     path("api/v1/caps", api.CapList.as_view(), name="api-cap-list"),
     path("api/operator/v1/usage", operator.UsageReportList.as_view(), name="operator-usage"),
     path("api/operator/v1/usage/<str:event_id>", operator.UsageFateDetail.as_view(), name="operator-usage-fate"),

@@ -72,6 +72,7 @@ ORGANIZATION = (
             Entry(_("Spend"), "chart-column", "billing:spend", Permission.VIEW_SPEND),
             Entry(_("Credit"), "wallet", "billing:credit", Permission.VIEW_SPEND),
             Entry(_("Spend caps"), "gauge", "billing:cap-list", Permission.VIEW_SPEND),
+            Entry(_("Invoices"), "receipt-text", "billing:invoice-list", Permission.VIEW_SPEND),
         ),
     ),
     Group(

@@ -46,6 +46,12 @@ SCHEDULE: dict[str, Entry] = {
     "mail-payments": {"task": "billing.mail_payments", "schedule": timedelta(minutes=5)},
     # Higher prices are announced 30 days ahead: people read it within an hour, also who has begun to use it since.
     "tell-of-prices": {"task": "billing.tell_of_prices", "schedule": timedelta(hours=1)},
+    # Invoices of a month are there an hour after its grace; one that failed is tried again. Late events change nothing.
+    "close-months": {"task": "billing.close_months", "schedule": timedelta(hours=1)},
+    # People read of an invoice when the mail server was away, or a person issued it.
+    "mail-invoices": {"task": "billing.mail_invoices", "schedule": timedelta(minutes=5)},
+    # Credit whose time is over is room for an hour at the most.
+    "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.

@@ -35,6 +35,13 @@ LEAK_REPORT_PUBLIC_KEYS = env.names("LEAK_REPORT_PUBLIC_KEYS")
 # Where the daily digests of audit logs are kept; in production a place that cannot be rewritten.
 AUDIT_ANCHOR_DIR = Path(env.text("AUDIT_ANCHOR_DIR", str(VAR_DIR / "audit")))
 STARTER_CREDIT_USD = env.decimal("STARTER_CREDIT_USD", "5")
+# Who sells, as invoices say it: name, address on one line, country (two letters; none: no tax), tax id; and what
+# the numbers of its invoices begin with.
+SELLER_NAME = env.text("SELLER_NAME", PORTAL_BRAND)
+SELLER_ADDRESS = env.text("SELLER_ADDRESS", "")
+SELLER_COUNTRY = env.text("SELLER_COUNTRY", "")
+SELLER_TAX_ID = env.text("SELLER_TAX_ID", "")
+INVOICE_PREFIX = env.text("INVOICE_PREFIX", "HR")
 
 # --- Applications ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import Contract, SpendCap, UsageFate, WriteOff
+from billing.models import Contract, CreditNote, SpendCap, UsageFate, WriteOff
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
@@ -34,6 +34,8 @@ from tests.factories.billing import (
     make_cap,
     make_cap_warning,
     make_contract,
+    make_credit_note,
+    make_invoice,
     make_payment,
     make_price_notice,
     make_record,
@@ -122,6 +124,9 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     )
     make_directory_group(organization, f"group {word}", listed)
     forget()
+    # The portal's own doing, once for a month: the next person finds it there.
+    if not CreditNote.objects.filter(organization=organization).exists():
+        make_credit_note(make_invoice(project, now=NOW), f"outage {word}", now=NOW)
     digest = bytes(issued.api_key.digest).hex()
     return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
 

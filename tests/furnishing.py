@@ -59,7 +59,7 @@ from tests.factories.accounts import (
     make_sso_identity,
     make_user,
 )
-from tests.factories.billing import make_cap, make_cap_warning, make_payment, make_record
+from tests.factories.billing import make_cap, make_cap_warning, make_invoice, make_payment, make_record
 from tests.factories.compute import make_pool, make_request, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -77,6 +77,7 @@ STATES: dict[str, list[str]] = {
     "receipt": [status.value for status in Receipt.Status],
     "cap": ["open", "full", "warns_only"],
     "payment": [state.value for state in Payment.State],
+    "invoice": ["paid"],
 }
 
 
@@ -126,7 +127,12 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     _sign_on(organization)
     _usage(organization, now)
     payments = {state.value: make_payment(organization, state=state, now=now).public_id for state in Payment.State}
-    return objects | {"cap": _caps(organization, now), "payment": payments}
+    paid = make_invoice(organization.projects.order_by("pk")[0], now=now)
+    return objects | {
+        "cap": _caps(organization, now),
+        "invoice": {"paid": paid.public_id},
+        "payment": payments,
+    }
 
 
 def _caps(organization: Organization, now: datetime) -> dict[str, str]:

@@ -53,7 +53,11 @@ def normal(answer: Any, *words: str) -> tuple[int, bytes, dict[str, str]]:
         for name, value in answer.items()
         if name.lower() not in ("x-request-id", "date", "expires", "content-length")
     }
-    return answer.status_code, asked.sub("<asked>", body.decode()).encode(), headers
+    return (
+        answer.status_code,
+        asked.sub("<asked>", body.decode(errors="surrogateescape")).encode(errors="surrogateescape"),
+        headers,
+    )
 
 
 @contextmanager

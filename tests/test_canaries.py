@@ -22,6 +22,7 @@ from accounts.services.erasure import erase_person
 from accounts.services.invitations import mail_invitation
 from billing.models import CapWarning, Payment, PriceNotice
 from billing.services.cap_warnings import mail_warnings
+from billing.services.invoice_mails import mail_invoices
 from billing.services.payments import mail_payments
 from billing.services.price_notices import mail_price_notices
 from catalog.models import Price
@@ -45,6 +46,8 @@ SILENT = {
     "compute:api-image-list": "the price list",
     "billing:api-key": "numbers",
     "billing:api-cap-list": "numbers",
+    "billing:api-invoice-list": "numbers",
+    "billing:invoice-pdf": "its text is compressed; the page says the same and is searched",
     "accounts:scim-config": "what the protocol can do",
     "accounts:scim-schema-list": "what the protocol can do",
     "accounts:scim-resource-type-list": "what the protocol can do",
@@ -227,6 +230,7 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         mail_warnings(now=NOW)
         mail_payments(now=NOW)
         mail_price_notices(now=NOW)
+        mail_invoices(now=NOW)
         tasks.tell_of_paused_endpoints()
         for step in (request_deletion, keep_organization, request_deletion):
             for side in aviary.sides:

@@ -72,6 +72,7 @@ CURSORS = {
     "accounts:project-list": "project",
     "accounts:service-account-list": "service_account",
     "billing:api-cap-list": "cap",
+    "billing:api-invoice-list": "invoice",
     "billing:cap-list": "cap",
     "billing:credit": "payment",
     "compute:instance-list": "instance",

@@ -63,6 +63,7 @@ EQUIVALENT = {
     "accounts/views/project_members.py:_page:0": "a foreign key keeps a project's members in its organization",
     "billing/selectors/breakdown.py:_names:0": "looks up what usage of the organization names",
     "billing/selectors/breakdown.py:_names:1": "looks up what usage of the organization names",
+    "billing/selectors/invoice_export.py:_EVENTS:1": "the steps are of projects, each of which is one organization's",
     "billing/selectors/keys.py:_SPEND:0": "a key belongs to one organization",
     "billing/selectors/keys.py:_SPEND:1": "all pay one price, and a share of the whole stays that share",
     "billing/services/reservations.py:_held_by:0": "a holder is named after what holds, which is nobody else's",

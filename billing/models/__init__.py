@@ -4,6 +4,7 @@ from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
 from billing.models.fate import UsageFate
+from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.price_notice import PriceNotice
@@ -16,6 +17,11 @@ __all__ = [
     "Contract",
     "ContractPrice",
     "CreditGrant",
+    "CreditNote",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceSeries",
+    "InvoicedBucket",
     "LedgerAccount",
     "LedgerEntry",
     "Payment",

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from accounts.models import Organization
+from accounts.services.audit import record_event
 from billing.models import AccountKind, CreditGrant, LedgerEntry, Route, SpendCap
 from billing.models.cap import passed_warning
 from billing.selectors import starter_credit_nano
 from billing.services.ledger import Journal, Line, post
+from portal.lib.errors import DomainError
+from portal.lib.money import NANO_PER_CENT, decimal_string
 
 
 @transaction.atomic
@@ -42,29 +47,47 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
     SpendCap.objects.bulk_create([cap], ignore_conflicts=True)
     opened = mine.select_for_update(no_key=True).get()
     if opened.public_id == cap.public_id and amount_nano > 0:
-        _grant(organization_id, CreditGrant.Kind.STARTER, amount_nano, f"starter:{organization_id}", now)
+        _grant(organization_id, Award(CreditGrant.Kind.STARTER, amount_nano, f"starter:{organization_id}"), now)
     return opened
 
 
-def add_credit(*, cap: SpendCap, kind: CreditGrant.Kind, amount_nano: int, source: str, now: datetime) -> CreditGrant:
+@dataclass(frozen=True, slots=True)
+class Award:
+    """Credit to be given. amount_nano: nano-dollars, whole cents. source: its cause, which gives once.
+
+    expires_at: usage from then on is not paid by it, and what is left goes back.
+    """
+
+    kind: CreditGrant.Kind
+    amount_nano: int
+    source: str
+    priority: int = 50
+    expires_at: datetime | None = None
+
+
+def add_credit(*, cap: SpendCap, given: Award, now: datetime) -> CreditGrant:
     """Give an organization credit, raise what it may spend by as much, and post both to the ledger.
 
-    cap: its credit, locked by the caller (lock_cap). source: the cause; a cause that has given already gives nothing
-    again. amount_nano: nano-dollars, positive.
+    cap: its credit, locked by the caller (lock_cap). A cause that has given already gives nothing again.
     """
-    given = CreditGrant.objects.filter(source=source).first()
-    if given is not None:
-        return given
-    cap.limit_nano += amount_nano
+    if known := CreditGrant.objects.filter(source=given.source).first():
+        return known
+    cap.limit_nano += given.amount_nano
     # Whoever has more credit hears again when the end of it comes near.
     cap.warned_percent = passed_warning(cap.settled_nano, cap.limit_nano)
     cap.save(update_fields=["limit_nano", "warned_percent"])
-    return _grant(cap.organization_id, kind, amount_nano, source, now)
+    return _grant(cap.organization_id, given, now)
 
 
-def _grant(organization_id: int, kind: CreditGrant.Kind, amount_nano: int, source: str, now: datetime) -> CreditGrant:
+def _grant(organization_id: int, given: Award, now: datetime) -> CreditGrant:
     grant = CreditGrant.objects.create(
-        organization_id=organization_id, kind=kind, amount_nano=amount_nano, source=source, granted_at=now
+        organization_id=organization_id,
+        kind=given.kind,
+        amount_nano=given.amount_nano,
+        source=given.source,
+        granted_at=now,
+        priority=given.priority,
+        expires_at=given.expires_at,
     )
     award(grant, now)
     return grant
@@ -81,6 +104,10 @@ class _Giving:
 
 _GIVING = {
     CreditGrant.Kind.STARTER: _Giving(LedgerEntry.Code.AWARD, AccountKind.PROMOTIONS, AccountKind.PROMOTIONAL_CREDIT),
+    CreditGrant.Kind.PROMOTIONAL: _Giving(
+        LedgerEntry.Code.AWARD, AccountKind.PROMOTIONS, AccountKind.PROMOTIONAL_CREDIT
+    ),
+    CreditGrant.Kind.RESEARCH: _Giving(LedgerEntry.Code.AWARD, AccountKind.PROMOTIONS, AccountKind.GRANT_CREDIT),
     # The provider has collected it and pays it out in some days.
     CreditGrant.Kind.PREPAID: _Giving(LedgerEntry.Code.TOP_UP, AccountKind.CASH_IN_TRANSIT, AccountKind.PREPAID_CREDIT),
 }
@@ -96,3 +123,36 @@ def award(grant: CreditGrant, now: datetime) -> None:
         amount_nano=grant.amount_nano,
     )
     post(Journal(grant.organization_id, f"grant:{grant.public_id}", grant.granted_at, (line,)), now=now)
+
+
+class UnableToAward(DomainError):
+    code: ClassVar[str] = "unable_to_award"
+
+
+@transaction.atomic
+def award_credit(*, organization: Organization, given: Award, now: datetime) -> CreditGrant:
+    """Give an organization credit: a grant, its account in the ledger, and as much room in the organization's cap.
+
+    Safe to repeat: the same source gives once, and returns what it gave. It pays for all usage since it was given: one
+    for some products or projects only needs a cap of its own first, or the others could use its room. Raises
+    UnableToAward for an amount that is not positive and whole cents, for an end that has passed, and for a source
+    that gave to another organization.
+    """
+    if given.amount_nano <= 0 or given.amount_nano % NANO_PER_CENT:
+        raise UnableToAward(_("Credit is given in whole cents, and more than nothing."))
+    if given.expires_at is not None and given.expires_at <= now:
+        raise UnableToAward(_("Credit cannot end before it is given."))
+    cap = lock_cap(organization_id=organization.pk, now=now)
+    if known := CreditGrant.objects.filter(source=given.source).first():
+        if known.organization_id != organization.pk:
+            raise UnableToAward(_("This cause has given credit already."))
+        return known
+    grant = add_credit(cap=cap, given=given, now=now)
+    record_event(
+        "credit.given",
+        organization_id=organization.pk,
+        target=("credit_grant", grant.public_id),
+        changes={"amount": (None, decimal_string(grant.amount_nano)), "kind": (None, grant.kind)},
+        now=now,
+    )
+    return grant

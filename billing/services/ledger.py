@@ -33,7 +33,7 @@ PAIRS: dict[LedgerEntry.Code, tuple[Kinds, Kinds]] = {
     Code.PAYMENT: (_PAID_WITH, (AccountKind.RECEIVABLE,)),
     Code.PAYOUT: ((AccountKind.CASH,), (AccountKind.CASH_IN_TRANSIT,)),
     Code.FEE: ((AccountKind.FEES,), _PAID_WITH),
-    Code.CREDIT_NOTE: ((AccountKind.REVENUE, AccountKind.TAX), (AccountKind.RECEIVABLE, AccountKind.PREPAID_CREDIT)),
+    Code.CREDIT_NOTE: ((AccountKind.REVENUE, AccountKind.TAX), (AccountKind.RECEIVABLE, *CREDIT)),
     Code.REFUND: ((AccountKind.RECEIVABLE, AccountKind.PREPAID_CREDIT), _PAID_WITH),
     Code.EXPIRY: ((AccountKind.PREPAID_CREDIT,), (AccountKind.BREAKAGE,)),
     Code.RETURN: (_GIVEN, (AccountKind.PROMOTIONS,)),

@@ -15,7 +15,7 @@ from accounts.services.mails import addresses_with, mail_each, page_address
 from billing.gateways import payment_provider
 from billing.gateways.payment_provider import CURRENCY, PaymentSeen, ProviderRefusal, ProviderTrouble
 from billing.models import CreditGrant, Payment, SpendCap
-from billing.services.credits import add_credit, lock_cap
+from billing.services.credits import Award, add_credit, lock_cap
 from portal.lib.context import PORTAL
 from portal.lib.crashpoints import crashpoint
 from portal.lib.jobs import enqueue
@@ -158,9 +158,7 @@ def _refuse_differing(payment: Payment, seen: PaymentSeen) -> None:
 def _credit(payment: Payment, cap: SpendCap, now: datetime) -> None:
     add_credit(
         cap=cap,
-        kind=CreditGrant.Kind.PREPAID,
-        amount_nano=payment.amount_cents * NANO_PER_CENT,
-        source=f"payment:{payment.public_id}",
+        given=Award(CreditGrant.Kind.PREPAID, payment.amount_cents * NANO_PER_CENT, f"payment:{payment.public_id}"),
         now=now,
     )
 

@@ -20,7 +20,7 @@ from billing.services.credits import lock_cap
 from billing.services.settling import UsageChange, settle_usage
 from catalog.selectors import UnitPrice
 from portal.lib.errors import DomainError
-from portal.lib.periods import hour_of
+from portal.lib.periods import hour_of, month_of
 
 log = structlog.get_logger(__name__)
 
@@ -228,8 +228,7 @@ def record_accepted(record: UsageRecord, *, now: datetime) -> RecordedUsage:
 def _count(records: Sequence[UsageRecord], reservation_id: int | None, now: datetime) -> RecordedUsage:
     organization_id = records[0].organization_id
     credit = lock_cap(organization_id=organization_id, now=now)
-    closed = closed_until(organization_id=organization_id, now=now)
-    late = _not_counted_yet([record for record in records if record.occurred_at < closed])
+    late = _not_counted_yet(_for_closed_months(records, now))
     counted, changes = _write(records, _prices_of(records), now)
     duplicate = len(records) - counted
     if duplicate:
@@ -238,6 +237,15 @@ def _count(records: Sequence[UsageRecord], reservation_id: int | None, now: date
     if late:
         _keep_late(late, now)
     return RecordedUsage(counted, duplicate, settled.charged_nano, settled.written_off_nano)
+
+
+def _for_closed_months(records: Sequence[UsageRecord], now: datetime) -> list[UsageRecord]:
+    # No month is invoiced before it is over, so what happens now asks nothing.
+    before = [record for record in records if record.occurred_at < month_of(now).start]
+    if not before:
+        return []
+    closed = closed_until(organization_id=before[0].organization_id)
+    return [record for record in before if record.occurred_at < closed]
 
 
 def _distinct(records: Sequence[UsageRecord]) -> list[UsageRecord]:

@@ -41,7 +41,7 @@ def accept_event(*, event_id: UUID, reason: str, by: User, now: datetime) -> Usa
     record = _record_in(fate, now)
     # Usage of a day that has no partition any more would be reported as stray every hour.
     make_partitions(first=record.occurred_at.date(), day_count=1)
-    is_late = record.occurred_at < closed_until(organization_id=record.organization_id, now=now)
+    is_late = record.occurred_at < closed_until(organization_id=record.organization_id)
     fate.outcome = UsageFate.Outcome.LATE if is_late else UsageFate.Outcome.COUNTED
     try:
         record_accepted(record, now=now)

@@ -144,7 +144,7 @@ def _judge(group: _Group, reports: Sequence[UsageReport]) -> list[UsageFate]:
     records = {report.event_id: group.named.record(report) for report in reports if reasons[report.event_id] is None}
     unpriced = unpriced_hours(list(records.values()))
     originals = originals_of(record.corrects for record in records.values() if record.corrects)
-    closed = closed_until(organization_id=group.organization_id, now=group.now) if group.organization_id else group.now
+    closed = closed_until(organization_id=group.organization_id) if group.organization_id else group.now
     fates = []
     for report in reports:
         reason, record = reasons[report.event_id], records.get(report.event_id)

@@ -121,6 +121,13 @@ LOOKS = {
     "grace": Look("caution", "hourglass"),
     "suspended": Look("danger", "circle-pause"),
     "disputed": Look("caution", "scale"),
+    # Invoices
+    "draft": Look("neutral", "hourglass"),
+    "closing": Look("notice", "loader-circle", busy=True),
+    "open": Look("notice", "clock"),
+    "paid": Look("good", "circle-check"),
+    "void": Look("neutral", "circle-slash"),
+    "uncollectible": Look("caution", "circle-x"),
     # Plain tones, for anything else
     "success": Look("good", "circle-check"),
     "info": Look("notice", "info"),

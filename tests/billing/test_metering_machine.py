@@ -36,7 +36,7 @@ from portal.lib.periods import hour_of, month_of
 from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import make_staff
 from tests.factories.accounts import make_project
-from tests.factories.billing import make_record, make_report
+from tests.factories.billing import close_month_before, make_record, make_report
 from tests.factories.catalog import make_price
 
 RUNS, STEPS = (200, 40) if os.environ.get("PROVE") else (20, 12)
@@ -75,6 +75,8 @@ class Metering(RuleBasedStateMachine):
         for project in self.projects:
             lock_cap(organization_id=project.organization_id, now=START)
         self.now = START
+        self.invoiced_until = datetime(2000, 1, 1, tzinfo=UTC)
+        self.invoice()
         self.sent = {}  # what an id was first reported with, and what it hears: outcome, reason
         self.fates: dict[UUID, tuple[str, str]] = {}
         self.decided = set()
@@ -89,7 +91,15 @@ class Metering(RuleBasedStateMachine):
     # --- What is expected ---------------------------------------------------------------------------
 
     def closed(self):
-        return month_of(self.now - timedelta(hours=72)).start
+        return self.invoiced_until
+
+    def invoice(self):
+        """Issue for both what is three days over."""
+        end = month_of(self.now - timedelta(hours=72)).start
+        if end > self.invoiced_until:
+            for project in self.projects:
+                close_month_before(project.organization, end)
+            self.invoiced_until = end
 
     def counted(self, report):
         return ("late" if report.occurred_at < self.closed() else "counted", "")
@@ -283,6 +293,7 @@ class Metering(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([1, 24, 24 * 20]))
     def time_passes(self, hours):
         self.now += timedelta(hours=hours)
+        self.invoice()
 
     # --- What holds ---------------------------------------------------------------------------------
 

@@ -65,8 +65,8 @@ MISTAKES = {
     ),
     "calls own usage late that came in time": (
         usage,
-        "late = _not_counted_yet([record for record in records if record.occurred_at < closed])",
-        "late = [record for record in records if record.occurred_at < closed]",
+        "late = _not_counted_yet(_for_closed_months(records, now))",
+        "late = _for_closed_months(records, now)",
     ),
     "forgets that own usage is late": (
         usage,

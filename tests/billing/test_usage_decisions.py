@@ -14,10 +14,11 @@ from billing.services.reported import UsageReport, correction_id_of
 from billing.services.usage import record_usage
 from billing.services.usage_decisions import UnableToDecide, accept_event, refuse_event
 from billing.services.usage_reports import report_usage
+from portal.lib.periods import month_of
 from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import browser_of, make_staff
 from tests.factories.accounts import make_project
-from tests.factories.billing import NOW, make_record, make_report
+from tests.factories.billing import NOW, close_month_before, make_record, make_report
 from tests.factories.catalog import make_price
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +38,8 @@ def project() -> Project:
 
 @pytest.fixture
 def old(project: Project) -> UsageReport:
-    """An event that waits for a person."""
+    """An event of a month that was invoiced, which waits for a person."""
+    close_month_before(project.organization, month_of(OLD).end)
     report = make_report(project, 1_000_000, occurred_at=OLD)
     assert outcome_of(report) == "rejected"
     return report

@@ -16,7 +16,7 @@ from billing.services.usage import record_usage
 from billing.services.usage_reports import report_usage
 from portal.lib.tenancy import as_platform
 from tests.factories.accounts import make_key, make_project
-from tests.factories.billing import NOW, make_record, make_report
+from tests.factories.billing import NOW, close_month_before, make_record, make_report
 from tests.factories.catalog import make_price
 
 pytestmark = pytest.mark.django_db
@@ -164,7 +164,8 @@ LATE = NOW.replace(day=1, hour=0, minute=0) - timedelta(hours=1)
 
 
 def test_usage_of_a_month_that_is_invoiced_is_late(project):
-    assert closed_until(organization_id=project.organization_id, now=NOW) == NOW.replace(day=1, hour=0, minute=0)
+    close_month_before(project.organization, NOW.replace(day=1, hour=0, minute=0))
+    assert closed_until(organization_id=project.organization_id) == NOW.replace(day=1, hour=0, minute=0)
     late, now = make_report(project, 10, occurred_at=LATE), make_report(project, 10)
 
     assert told(late, now) == [("late", ""), ("counted", "")]
@@ -176,16 +177,17 @@ def test_usage_of_a_month_that_is_invoiced_is_late(project):
     assert (fate.outcome, fate.organization) == ("late", project.organization.public_id)
 
 
-def test_until_three_days_after_its_end_a_month_takes_its_usage(project):
+def test_until_its_invoice_is_issued_a_month_takes_its_usage(project):
     end = NOW.replace(day=1, hour=0, minute=0)
-    last = end + timedelta(hours=72) - timedelta(microseconds=1)
 
-    assert told(make_report(project, 1, occurred_at=end - timedelta(seconds=1)), now=last) == [("counted", "")]
-    late = make_report(project, 1, occurred_at=end - timedelta(seconds=1))
-    assert told(late, now=last + timedelta(microseconds=1)) == [("late", "")]
+    assert told(make_report(project, 1, occurred_at=end - timedelta(seconds=1))) == [("counted", "")]
+    close_month_before(project.organization, end)
+    assert told(make_report(project, 1, occurred_at=end - timedelta(seconds=1))) == [("late", "")]
+    assert told(make_report(project, 1, occurred_at=end)) == [("counted", "")]
 
 
 def test_what_the_portal_measures_itself_is_late_once_and_has_no_row_otherwise(project):
+    close_month_before(project.organization, NOW.replace(day=1, hour=0, minute=0))
     late, counted = make_record(project, 10, occurred_at=LATE), make_record(project, 10)
     record_usage([late, counted], reservation_id=None, now=NOW)
     record_usage([late, counted], reservation_id=None, now=NOW + timedelta(hours=1))

@@ -19,7 +19,7 @@ from portal.lib.money import round_bucket
 from portal.lib.tenancy import as_platform
 from portal.lib.tiers import Tier, TierMode, Tiers
 from tests.factories.accounts import make_project
-from tests.factories.billing import NOW, make_record, make_report
+from tests.factories.billing import NOW, close_month_before, make_record, make_report
 from tests.factories.catalog import make_price
 
 

@@ -11,6 +11,8 @@ from billing.models import (
     Contract,
     ContractPrice,
     CreditGrant,
+    CreditNote,
+    Invoice,
     Payment,
     PriceNotice,
     Reservation,
@@ -18,15 +20,18 @@ from billing.models import (
 )
 from billing.services.caps import CapTarget, set_cap
 from billing.services.contracts import AgreedPrice
+from billing.services.credit_notes import propose_credit_note
 from billing.services.limits import Payer
+from billing.services.month_closing import close_month
 from billing.services.reported import UsageReport, correction_id_of, event_id_of
 from billing.services.reservations import reserve
-from billing.services.usage import UsageRecord
+from billing.services.usage import UsageRecord, record_usage
 from catalog.models import Price
 from portal.lib.money import NANO_PER_USD
-from portal.lib.periods import hour_of
+from portal.lib.periods import hour_of, month_of
 from portal.lib.tiers import stored
 from tests.factories.accounts import make_user
+from tests.factories.catalog import make_price
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 _numbers = count(1)
@@ -155,6 +160,27 @@ def make_reservation(
     )
 
 
+def make_invoice(project: Project, quantity: int = 1_000_000, *, now: datetime = NOW) -> Invoice:
+    """The issued invoice of last month, for usage at a dollar per million; the starter credit pays it.
+
+    Where last month has one, that one.
+    """
+    sku = "model.invoiced.input"
+    if not Price.objects.filter(sku__code=sku).exists():
+        make_price(sku, NANO_PER_USD, 1_000_000)
+    month = month_of(month_of(now).start - timedelta(days=1))
+    at = month.end - timedelta(hours=2)
+    record = make_record(project, quantity, sku=sku, occurred_at=at, resource_id="invoiced")
+    record_usage([record], reservation_id=None, now=at)
+    made = close_month(organization=project.organization, period=month, now=now)
+    return made or Invoice.objects.owned_by(project.organization).of_period(month).live().get()
+
+
+def make_credit_note(invoice: Invoice, reason: str = "Outage", *, now: datetime = NOW) -> CreditNote:
+    """A credit note over the first line that is proposed."""
+    return propose_credit_note(invoice=invoice, positions=[1], reason=reason, proposed_by="user_staff", now=now)
+
+
 def make_grant(organization: Organization, amount_nano: int = 5 * NANO_PER_USD) -> CreditGrant:
     """A credit grant that is not in the ledger yet."""
     return CreditGrant.objects.create(
@@ -219,4 +245,21 @@ def make_price_notice(organization: Organization, sku: str = "model.demo.input",
         unit_size=1_000_000,
         active_from=hour_of(now) + timedelta(days=30),
         noted_at=now,
+    )
+
+
+def close_month_before(organization: Organization, end: datetime) -> Invoice:
+    """An issued invoice of nothing for the month that ends then, so that what is counted for it later is late."""
+    period = month_of(end - timedelta(seconds=1))
+    return Invoice.objects.create(
+        organization=organization,
+        number=f"T-{next(_numbers):06}",
+        status=Invoice.Status.PAID,
+        period_start=period.start,
+        period_end=period.end,
+        counted_below=0,
+        drafted_at=end,
+        issued_at=end,
+        due_at=end,
+        paid_at=end,
     )

@@ -1,0 +1,26 @@
+"""From rated buckets to an invoice: lines, cents, who pays for what, tax. Plain values in, frozen results out.
+
+Definitions and worked numbers: docs/algorithms/invoicing.md and docs/algorithms/tax.md.
+"""
+
+from billing.invoicing.bill import Bill, BilledLine, Terms, bill
+from billing.invoicing.credit import Credit, Part, Payer
+from billing.invoicing.lines import Bucket, Line, lines_of
+from billing.invoicing.tax import NOBODY, Party, TaxQuote, quote_tax
+
+__all__ = [
+    "NOBODY",
+    "Bill",
+    "BilledLine",
+    "Bucket",
+    "Credit",
+    "Line",
+    "Part",
+    "Party",
+    "Payer",
+    "TaxQuote",
+    "Terms",
+    "bill",
+    "lines_of",
+    "quote_tax",
+]

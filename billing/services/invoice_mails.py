@@ -1,0 +1,54 @@
+"""Mail what was issued: rows first, mails after, so that a mail server's bad hour keeps no invoice back."""
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import transaction
+
+from accounts.models import Permission
+from accounts.services.mails import addresses_with, mail_each, page_address
+from billing.models import Invoice
+from portal.lib.money import NANO_PER_CENT
+
+log = structlog.get_logger(__name__)
+
+# One that cannot be mailed for so long is given up; its page is there all the while.
+TRIED_FOR = timedelta(days=7)
+BATCH = 500
+
+
+def mail_invoices(*, now: datetime) -> int:
+    """Mail every invoice that was issued and not mailed yet to those who may manage billing; return how many.
+
+    For the platform role. A crash between mail and commit mails twice.
+    """
+    mailed = 0
+    waiting = Invoice.objects.issued().live().filter(mailed_at=None, issued_at__gt=now - TRIED_FOR)
+    for invoice_id in list(waiting.order_by("issued_at", "pk").values_list("pk", flat=True)[:BATCH]):
+        try:
+            mailed += _mail(invoice_id, now)
+        except Exception:
+            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
+            log.exception("billing.invoice_not_mailed", invoice_id=invoice_id)
+    return mailed
+
+
+@transaction.atomic
+def _mail(invoice_id: int, now: datetime) -> int:
+    invoices = Invoice.objects.select_for_update(skip_locked=True, of=("self",)).select_related("organization")
+    invoice = invoices.filter(pk=invoice_id, mailed_at=None).first()
+    if invoice is None:
+        return 0
+    mail_each(
+        "invoice_issued",
+        addresses_with(invoice.organization, Permission.MANAGE_BILLING),
+        invoice=invoice,
+        month=f"{invoice.period_start:%Y-%m}",
+        total_nano=invoice.total_cents * NANO_PER_CENT,
+        due_nano=invoice.due_cents * NANO_PER_CENT,
+        organization=invoice.organization.name,
+        address=page_address("billing:invoice-detail", invoice.organization.slug, invoice.public_id),
+    )
+    invoice.mailed_at = now
+    invoice.save(update_fields=["mailed_at"])
+    return 1

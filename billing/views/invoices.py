@@ -1,0 +1,100 @@
+"""Pages of invoices: the list, one of them, and its files."""
+
+from typing import TYPE_CHECKING
+
+import structlog
+from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from accounts.access import OrganizationRequest, organization_required
+from accounts.models import Permission
+from billing.models import Invoice
+from billing.selectors.invoice_export import export_records
+from billing.selectors.invoices import invoice_page, invoice_row, invoice_rows
+from portal.lib.exports import json_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = structlog.get_logger(__name__)
+
+# How a PDF looks: paper has no themes, and no browser reads this.
+_PRINTED = """
+    @page { size: A4; margin: 18mm 16mm;
+            @bottom-right { content: counter(page) " / " counter(pages); font: 8pt sans-serif; } }
+    body { font: 9pt/1.45 sans-serif; }
+    h1 { font-size: 16pt; }
+    table { width: 100%; border-collapse: collapse; margin-top: 6mm; }
+    th, td { text-align: left; padding: 1.2mm 2mm 1.2mm 0; border-bottom: .2mm solid; vertical-align: top;
+             overflow-wrap: anywhere; }
+    td.amount, th.amount { text-align: right; white-space: nowrap; }
+    .parties { display: flex; gap: 20mm; }
+"""
+
+
+@organization_required(Permission.VIEW_SPEND)
+@require_safe
+def invoice_list(request: OrganizationRequest) -> HttpResponse:
+    return render(request, "billing/invoice_list.html", {"invoices": invoice_rows(request.organization)})
+
+
+@organization_required(Permission.VIEW_SPEND)
+@require_safe
+def invoice_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Show an invoice; one that is being prepared says so."""
+    invoice = get_object_or_404(Invoice.objects.owned_by(request.organization), public_id=public_id)
+    page = None if invoice.issued_at is None else invoice_page(invoice)
+    return render(request, "billing/invoice_detail.html", {"invoice": invoice_row(invoice), "page": page})
+
+
+@organization_required(Permission.VIEW_SPEND)
+@require_safe
+def invoice_pdf(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Answer with the invoice as PDF; where Pango is not installed, with a page that says so."""
+    invoice = _issued(request, public_id)
+    write = _pdf_writer()
+    if write is None:
+        return render(request, "billing/invoice_no_pdf.html", {"invoice": invoice_row(invoice)}, status=501)
+    html = render_to_string("billing/invoice_print.html", {"page": invoice_page(invoice)}, request)
+    answer = HttpResponse(write(html), content_type="application/pdf")
+    answer["Content-Disposition"] = f'attachment; filename="{invoice.number}.pdf"'
+    return answer
+
+
+@organization_required(Permission.VIEW_SPEND)
+@require_safe
+def invoice_export(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Stream everything that the invoice is computed from, for `verify-invoice`."""
+    invoice = _issued(request, public_id)
+    records = export_records(request.organization, invoice)
+    answer = StreamingHttpResponse(json_lines(records), content_type="application/jsonl")
+    answer["Content-Disposition"] = f'attachment; filename="{invoice.number}.jsonl"'
+    # The door passes any answer on; its type only names the usual one.
+    return answer  # type: ignore[return-value]
+
+
+def _issued(request: OrganizationRequest, public_id: str) -> Invoice:
+    return get_object_or_404(Invoice.objects.owned_by(request.organization).issued(), public_id=public_id)
+
+
+def _pdf_writer() -> "Callable[[str], bytes] | None":
+    """Return what makes a PDF of a page, None where the library finds no Pango on this machine."""
+    try:
+        import weasyprint  # noqa: PLC0415  # it loads Pango when it is imported, and only here is it needed
+    except (ImportError, OSError) as error:
+        log.warning("billing.pdf_unavailable", reason=str(error)[:200])
+        return None
+
+    def refuse(url: str, *_args: object, **_options: object) -> dict[str, object]:
+        # Nothing of an invoice is elsewhere: a name that a customer chose must make the portal fetch nothing.
+        raise ValueError(_("An invoice fetches nothing: %(url)s") % {"url": url})
+
+    def write(html: str) -> bytes:
+        looks = [weasyprint.CSS(string=_PRINTED)]
+        document: bytes = weasyprint.HTML(string=html, url_fetcher=refuse).write_pdf(stylesheets=looks)
+        return document
+
+    return write

@@ -1,0 +1,187 @@
+"""Any sequence of usage, late events, corrections, closings, payments and ends of credit keeps the laws of
+docs/algorithms/invoicing.md. Few runs here, the full count in `make prove`.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+from django.db import transaction
+from django.db.models import Sum
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from accounts.models import Project
+from billing.invoicing import Terms
+from billing.models import AccountKind, CreditGrant, Invoice, InvoicedBucket, InvoiceLine, UsageByHour, WriteOff
+from billing.selectors import prove_ledger
+from billing.services import credit_expiry, invoices, month_closing
+from billing.services.credits import Award, award_credit
+from billing.services.usage import UsageRecord
+from portal.lib.money import NANO_PER_CENT, NANO_PER_USD, divide_half_even, round_bucket
+from portal.lib.periods import month_of
+from tests.billing.test_services_invoices import ON_TERMS, SKU, allow, take_back, use
+from tests.factories.accounts import make_organization, make_project
+from tests.factories.catalog import make_price
+
+RUNS, STEPS = (400, 40) if os.environ.get("PROVE") else (12, 20)
+START = datetime(2028, 1, 25, tzinfo=UTC)  # before a leap day
+# Nothing of it ends on a cent, and hours lie within the time in which usage may be late.
+QUANTITIES = st.integers(1, 50) | st.integers(1, 400_000)
+HOURS_AGO = st.integers(0, 30 * 24)
+
+
+class Months(RuleBasedStateMachine):
+    projects: ClassVar[list[Project]] = []
+
+    @initialize(on_terms=st.booleans())
+    def open(self, on_terms: bool) -> None:
+        self.block = transaction.atomic()
+        self.block.__enter__()
+        self.clock = START
+        self.events: list[UsageRecord] = []
+        self.awards = 0
+        self.terms = ON_TERMS if on_terms else Terms()
+        if on_terms:
+            allow(self.projects[0], 100)
+
+    def teardown(self) -> None:
+        if hasattr(self, "block"):
+            transaction.set_rollback(True)
+            self.block.__exit__(None, None, None)
+
+    @rule(project=st.integers(0, 1), quantity=QUANTITIES, hours=HOURS_AGO)
+    def use(self, project: int, quantity: int, hours: int) -> None:
+        at = self.clock - timedelta(hours=hours)
+        self.events.append(use(self.projects[project], quantity, at, now=self.clock))
+
+    @precondition(lambda self: self.events)
+    @rule(which=st.randoms(use_true_random=False))
+    def take_back(self, which: Any) -> None:
+        event = self.events.pop(which.randrange(len(self.events)))
+        if event.occurred_at > self.clock - timedelta(days=35):
+            take_back(event, self.clock)
+
+    @rule(hours=st.integers(1, 24) | st.integers(1, 40 * 24))
+    def pass_time(self, hours: int) -> None:
+        self.clock += timedelta(hours=hours)
+        self.expire()
+
+    @rule(hours=st.integers(24, 20 * 24))
+    def end_month(self, hours: int) -> None:
+        self.clock = month_of(self.clock).end + timedelta(hours=hours)
+        self.expire()
+        self.close()
+
+    @rule()
+    def close(self) -> None:
+        month_closing.close_months_of(organization=self.organization, now=self.clock, terms=self.terms)
+        assert not month_closing.close_months_of(organization=self.organization, now=self.clock, terms=self.terms)
+
+    @rule(cents=st.integers(1, 300), days=st.none() | st.integers(1, 20), priority=st.sampled_from([10, 50]))
+    def award(self, cents: int, days: int | None, priority: int) -> None:
+        self.awards += 1
+        ends = None if days is None else self.clock + timedelta(days=days)
+        source = f"{self.organization.pk}:{self.awards}"
+        given = Award(CreditGrant.Kind.RESEARCH, cents * NANO_PER_CENT, source, priority, ends)
+        award_credit(organization=self.organization, given=given, now=self.clock)
+
+    def expire(self) -> None:
+        for grant in CreditGrant.objects.owned_by(self.organization).past(self.clock):
+            credit_expiry.expire_grant(grant=grant, now=self.clock)
+
+    @rule(into=st.sampled_from([AccountKind.CASH, AccountKind.CASH_IN_TRANSIT]))
+    def pay(self, into: AccountKind) -> None:
+        if invoice := self.invoices.filter(status="open").first():
+            invoices.settle_invoice(invoice=invoice, paid_into=into, now=self.clock)
+
+    @rule()
+    def void(self) -> None:
+        newest = self.invoices.issued().live().newest_first().first()
+        if newest is not None and newest.status == "open":
+            invoices.void_invoice(invoice=newest, now=self.clock)
+
+    @property
+    def organization(self) -> Any:
+        return self.projects[0].organization
+
+    @property
+    def invoices(self) -> Any:
+        return Invoice.objects.owned_by(self.organization)
+
+    @invariant()
+    def laws(self) -> None:
+        if not hasattr(self, "block"):
+            return
+        assert prove_ledger().is_whole
+        self.all_usage_is_in_one_invoice_or_in_none()
+        self.invoices_add_up()
+
+    def all_usage_is_in_one_invoice_or_in_none(self) -> None:
+        live = self.invoices.issued().live()
+        lines_nano = InvoiceLine.objects.filter(invoice__in=live).aggregate(Sum("amount_nano"))["amount_nano__sum"]
+        billed: dict[Any, int] = {}
+        for step in InvoicedBucket.objects.filter(invoice__in=live).order_by("invoice__counted_below"):
+            where = step.hour, step.project_id, step.sku
+            assert billed.get(where, 0) == step.quantity_before
+            billed[where] = step.quantity_after
+        rated_nano = unbilled_nano = 0
+        for bucket in UsageByHour.objects.owned_by(self.organization):
+            before = billed.get((bucket.hour, bucket.project_id, bucket.sku), 0)
+            rated_nano += bucket.amount_nano
+            unbilled_nano += bucket.amount_nano - round_bucket(before, bucket.price_nano, bucket.unit_size)
+        assert rated_nano == (lines_nano or 0) + unbilled_nano
+
+    def invoices_add_up(self) -> None:
+        issued = self.invoices.issued()
+        numbers = sorted(issued.values_list("number", flat=True))
+        assert numbers == [f"HR-{number:06}" for number in range(1, len(numbers) + 1)]
+        house_nano = 0
+        for invoice in issued:
+            lines = list(InvoiceLine.objects.of_invoice(invoice))
+            assert invoice.total_cents == sum(line.amount_cents for line in lines)
+            exact_nano = sum(line.amount_nano for line in lines)
+            assert invoice.total_cents == divide_half_even(exact_nano, NANO_PER_CENT)
+            assert all(line.amount_cents == sum(part["cents"] for part in line.parts) for line in lines)
+            steps = InvoicedBucket.objects.of_invoice(invoice)
+            assert not steps.filter(hour__gte=invoice.period_end).exists()
+            billed = sum(step.quantity_after - step.quantity_before for step in steps)
+            assert sum(line.quantity for line in lines) == billed
+            house_nano += invoice.house_cents * NANO_PER_CENT if invoice.status != "void" else 0
+        if not self.terms.may_owe:
+            assert not issued.filter(due_cents__gt=0).exists()
+            # We pay what caps had no room for, and a cent of rounding; never what credit was there for.
+            taken = WriteOff.objects.filter(organization=self.organization, amount_nano__gt=0)
+            written_off = taken.aggregate(Sum("amount_nano"))["amount_nano__sum"] or 0
+            assert house_nano <= written_off + len(numbers) * NANO_PER_CENT
+
+
+def run(machine: type[Months], runs: int, steps: int, *phases: Phase) -> None:
+    first = make_project(make_organization())
+    make_price(SKU, 7 * NANO_PER_USD + 777, 1_000_000, active_from=START.replace(year=2027))
+    machine.projects = [first, make_project(first.organization, "Second")]
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=runs,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+            phases=phases or tuple(Phase),
+        ),
+    )
+
+
+@pytest.mark.django_db
+def test_any_sequence_of_months_keeps_the_laws():
+    run(Months, RUNS, STEPS)
