@@ -22,8 +22,17 @@ from hypothesis.stateful import (
 
 from accounts.models import Project
 from billing.invoicing import Terms
-from billing.models import AccountKind, CreditGrant, Invoice, InvoicedBucket, InvoiceLine, UsageByHour, WriteOff
-from billing.selectors import prove_ledger
+from billing.models import (
+    AccountKind,
+    CreditGrant,
+    Invoice,
+    InvoicedBucket,
+    InvoiceLine,
+    Route,
+    UsageByHour,
+    WriteOff,
+)
+from billing.selectors import balance_of, prove_ledger
 from billing.services import credit_expiry, invoices, month_closing
 from billing.services.credits import Award, award_credit
 from billing.services.usage import UsageRecord
@@ -33,11 +42,14 @@ from tests.billing.test_services_invoices import ON_TERMS, SKU, allow, take_back
 from tests.factories.accounts import make_organization, make_project
 from tests.factories.catalog import make_price
 
-RUNS, STEPS = (400, 40) if os.environ.get("PROVE") else (12, 20)
+RUNS, STEPS = (80, 30) if os.environ.get("PROVE") else (6, 15)
 START = datetime(2028, 1, 25, tzinfo=UTC)  # before a leap day
 # Nothing of it ends on a cent, and hours lie within the time in which usage may be late.
 QUANTITIES = st.integers(1, 50) | st.integers(1, 400_000)
-HOURS_AGO = st.integers(0, 30 * 24)
+HOURS_AGO = st.integers(0, 30) | st.integers(0, 30 * 24)
+# Project, quantity, hours ago.
+type Use = tuple[int, int, int]
+USES = st.lists(st.tuples(st.integers(0, 1), QUANTITIES, HOURS_AGO), max_size=3)
 
 
 class Months(RuleBasedStateMachine):
@@ -59,10 +71,11 @@ class Months(RuleBasedStateMachine):
             transaction.set_rollback(True)
             self.block.__exit__(None, None, None)
 
-    @rule(project=st.integers(0, 1), quantity=QUANTITIES, hours=HOURS_AGO)
-    def use(self, project: int, quantity: int, hours: int) -> None:
-        at = self.clock - timedelta(hours=hours)
-        self.events.append(use(self.projects[project], quantity, at, now=self.clock))
+    @rule(uses=USES)
+    def use(self, uses: list[Use]) -> None:
+        for project, quantity, hours in uses:
+            at = self.clock - timedelta(hours=hours)
+            self.events.append(use(self.projects[project], quantity, at, now=self.clock))
 
     @precondition(lambda self: self.events)
     @rule(which=st.randoms(use_true_random=False))
@@ -76,11 +89,19 @@ class Months(RuleBasedStateMachine):
         self.clock += timedelta(hours=hours)
         self.expire()
 
-    @rule(hours=st.integers(24, 20 * 24))
-    def end_month(self, hours: int) -> None:
-        self.clock = month_of(self.clock).end + timedelta(hours=hours)
-        self.expire()
+    @rule(uses=USES, late=USES, hours=st.integers(24, 20 * 24), voids=st.booleans())
+    def end_month(self, uses: list[Use], late: list[Use], hours: int, voids: bool) -> None:
+        """Use in two projects until a month ends, and around its end again; close it, perhaps twice; and come late."""
+        month = month_of(self.clock)
+        for self.clock, some in ((month.end, uses), (month.end + timedelta(hours=hours), late)):
+            self.expire()
+            self.use([(0, 3_333, 700), (1, 4_447, 1), *some])
         self.close()
+        if voids:
+            self.void()
+            self.close()
+        # Into an hour that is billed.
+        self.use([(1, 1_001, hours + 1)])
 
     @rule()
     def close(self) -> None:
@@ -123,6 +144,9 @@ class Months(RuleBasedStateMachine):
         if not hasattr(self, "block"):
             return
         assert prove_ledger().is_whole
+        # What is owed is what open invoices say; what we pay, nobody owes.
+        owed = self.invoices.filter(status="open").aggregate(Sum("due_cents"))["due_cents__sum"] or 0
+        assert balance_of(self.organization.pk, Route(AccountKind.RECEIVABLE)) == owed * NANO_PER_CENT
         self.all_usage_is_in_one_invoice_or_in_none()
         self.invoices_add_up()
 

@@ -126,6 +126,7 @@ def test_sequence_of_deliveries():
     make_price("model.demo.input", 150_000_000, 1_000_000)
     project = make_project()
     cap = lock_cap(organization_id=project.organization_id, now=NOW)
+    close_month_before(project.organization, datetime(2026, 11, 1, tzinfo=UTC))
     known: dict[str, UsageReport] = {}
     settled = 0
 
