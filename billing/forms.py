@@ -126,10 +126,7 @@ class ContractForm(forms.Form):
         required=False,
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 6, "cols": 80}),
-        help_text=_(
-            "One in a line: SKU, dollars per million tokens or hour, and tiers if there are any, such as"
-            " “model.demo.input 0.10 graduated 10000000:0.08”."
-        ),
+        help_text=_("One in a line: SKU and dollars per million tokens or hour, such as “model.demo.input 0.10”."),
     )
 
     def clean_prices(self) -> list[AgreedPrice]:
@@ -160,6 +157,10 @@ def _agreed_price(words: list[str]) -> AgreedPrice:
     sku, price, *tiers = words
     try:
         price_nano = parse_price(price)
-        return AgreedPrice(sku, price_nano, parse_tiers(tiers, price_nano=price_nano))
+        agreed = AgreedPrice(sku, price_nano, parse_tiers(tiers, price_nano=price_nano))
     except BadTiers as error:
         raise forms.ValidationError(f"{line}: {error}") from error
+    if tiers:
+        # Nobody is to be promised what they would not get.
+        raise forms.ValidationError(_("%(line)s: tiers are not on invoices yet; agree on one price.") % {"line": line})
+    return agreed

@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/key", api.KeyDetail.as_view(), name="api-key"),
     path("api/v1/usage", api.UsageList.as_view(), name="api-usage"),
     path("api/v1/spend", api.SpendReport.as_view(), name="api-spend"),
+    path("verify_invoice.py", invoices.verifier, name="verify-invoice"),
     path("api/v1/invoices", api.InvoiceList.as_view(), name="api-invoice-list"),
     path("api/v1/caps", api.CapList.as_view(), name="api-cap-list"),
     path("api/operator/v1/usage", operator.UsageReportList.as_view(), name="operator-usage"),

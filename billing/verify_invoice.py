@@ -3,7 +3,7 @@
 A program of its own for whoever was billed: one file that needs only the standard library and imports nothing of the
 portal, so that it does not repeat the portal's mistakes. Rules: docs/algorithms/invoicing.md; the files: docs/api.md.
 
-    verify-invoice HR-000123.jsonl --prices prices.json
+    verify-invoice HR-000123.jsonl --prices rate-card.json
 """
 
 import argparse
@@ -308,8 +308,17 @@ def read_lines(path: Path) -> Iterator[Record]:
 
 
 def read_rate_card(paths: Iterable[Path]) -> dict[str, Record]:
-    """Return the prices of saved answers of `GET /api/v1/prices`, by id: one for each instant that is needed."""
-    rows = [row for path in paths for row in json.loads(path.read_text(encoding="utf-8"))["data"]]
+    """Return prices by id, from the public rate card or from saved answers of GET /api/v1/prices.
+
+    Raises ValueError for a file that is neither.
+    """
+    rows: list[Record] = []
+    for path in paths:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        listed = saved.get("prices", saved.get("data")) if isinstance(saved, dict) else None
+        if not isinstance(listed, list):
+            raise ValueError(f"{path} is no rate card")
+        rows += listed
     return {row["price_version"]: row | {"unit_price": row["price"]} for row in rows}
 
 
@@ -317,9 +326,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print what came of it; return 0 where everything does come out, 1 where not, 2 for files that are none."""
     parser = argparse.ArgumentParser(prog="verify-invoice", description="Compute an invoice again from its export.")
     parser.add_argument("export", type=Path, help="the invoice's JSONL file")
-    parser.add_argument(
-        "--prices", type=Path, nargs="+", help="the public rate card: saved answers of GET /api/v1/prices"
-    )
+    parser.add_argument("--prices", type=Path, nargs="+", help="the public rate card, /pricing/rate-card.json")
     given = parser.parse_args(arguments)
     try:
         rate_card = None if given.prices is None else read_rate_card(given.prices)

@@ -221,6 +221,7 @@ POLICY: dict[str, Rule] = {
     "billing:api-cap-list": of(Scope.BILLING_READ),
     "billing:operator-usage": of(Audience.OPERATOR),
     "billing:operator-usage-fate": of(Audience.OPERATOR),
+    "billing:verify-invoice": ANYBODY,
     "billing:api-invoice-list": of(Scope.BILLING_READ),
     # --- portal: the first pages of an organization ---
     "overview": of(Permission.VIEW),

@@ -40,7 +40,7 @@ HOUSE = {
 }
 ADMIN = [route for route in ROUTES if route.name.startswith("admin:")]
 # Files that caches between us and everybody may keep.
-SAME_FOR_EVERYBODY = {"catalog:rate-card"}
+SAME_FOR_EVERYBODY = {"billing:verify-invoice", "catalog:rate-card"}
 OURS = [route for route in ROUTES if route.name in POLICY]
 
 

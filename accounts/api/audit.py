@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from accounts.access import KeyAPIView
 from accounts.models import Scope
 from accounts.selectors import AuditEventView, AuditFilters, audit_events
-from portal.lib.api import DEFAULT_LIMIT, MAXIMUM_LIMIT, CursorList, JsonResponse
+from portal.lib.api import DEFAULT_LIMIT, MAXIMUM_LIMIT, CursorList, JsonResponse, query_of
 from portal.lib.openapi import described
 
 LARGEST_SEQUENCE = 2**62
@@ -34,7 +34,7 @@ class AuditEventList(KeyAPIView):
 
     @described(CursorList[AuditEventView], query=AuditQuery)
     def get(self, request: Request) -> HttpResponse:
-        given = AuditQuery(data=request.query_params)
+        given = AuditQuery(data=query_of(request))
         given.is_valid(raise_exception=True)
         asked = given.validated_data
         filters = AuditFilters(asked["action"], asked["actor"], asked["target"], asked["start"], asked["end"])

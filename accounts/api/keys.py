@@ -20,7 +20,7 @@ from accounts.selectors import KeyView, key_view
 from accounts.services.api_keys import CUSTOMER_SCOPES, KeyLimits, change_key, issue_key, revoke_key
 from accounts.services.key_rotation import rotate_key
 from portal.lib.addresses import canonical_ranges
-from portal.lib.api import Body, CursorList, JsonResponse, PageInput, cut
+from portal.lib.api import Body, CursorList, JsonResponse, PageInput, cut, query_of
 from portal.lib.model_names import canonical_names
 from portal.lib.openapi import described
 
@@ -79,7 +79,7 @@ class KeyList(KeyAPIView):
     def get(self, request: Request) -> HttpResponse:
         now = timezone.now()
         keys = ApiKey.objects.owned_by(self.request.organization).with_projects().with_former_secrets()
-        page = cut(keys, request.query_params)
+        page = cut(keys, query_of(request))
         return JsonResponse(page.of([key_view(key, now) for key in page.objects]))
 
     @described(NewKeyView, status=201, body=NewKey, text="Make a key; its secret is in this answer only.")

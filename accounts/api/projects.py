@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from accounts.access import KeyAPIView
 from accounts.models import Project
-from portal.lib.api import CursorList, JsonResponse, PageInput, cut
+from portal.lib.api import CursorList, JsonResponse, PageInput, cut, query_of
 from portal.lib.openapi import described
 
 
@@ -27,7 +27,7 @@ class ProjectList(KeyAPIView):
 
     @described(CursorList[ProjectView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
-        page = cut(Project.objects.owned_by(self.request.organization), request.query_params)
+        page = cut(Project.objects.owned_by(self.request.organization), query_of(request))
         rows = [ProjectView(project.public_id, project.name, project.created_at) for project in page.objects]
         return JsonResponse(page.of(rows))
 

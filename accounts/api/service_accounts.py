@@ -20,7 +20,7 @@ from accounts.services.service_accounts import (
     disable_service_account,
     enable_service_account,
 )
-from portal.lib.api import Body, CursorList, JsonResponse, PageInput, cut
+from portal.lib.api import Body, CursorList, JsonResponse, PageInput, cut, query_of
 from portal.lib.openapi import described
 
 
@@ -39,7 +39,7 @@ class ServiceAccountList(KeyAPIView):
     @described(CursorList[ServiceAccountView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         accounts = ServiceAccount.objects.owned_by(self.request.organization).present().select_related("project")
-        page = cut(accounts, request.query_params)
+        page = cut(accounts, query_of(request))
         return JsonResponse(page.of([service_account_view(account) for account in page.objects]))
 
     @described(ServiceAccountView, status=201, body=NewServiceAccount, text="Make a service account.")

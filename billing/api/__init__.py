@@ -19,7 +19,7 @@ from billing import selectors
 from billing.models import Invoice, SpendCap
 from billing.selectors import Grouping, SpendLine
 from billing.selectors.invoice_export import usd
-from portal.lib.api import DEFAULT_LIMIT, MAXIMUM_LIMIT, CursorList, JsonResponse, PageInput, cut
+from portal.lib.api import DEFAULT_LIMIT, MAXIMUM_LIMIT, CursorList, JsonResponse, PageInput, cut, query_of
 from portal.lib.money import decimal_string
 from portal.lib.openapi import described
 from portal.lib.periods import Period, day_of
@@ -63,7 +63,7 @@ class UsageList(KeyAPIView):
 
     @described(CursorList[selectors.EventRow], query=UsageInput)
     def get(self, request: Request) -> HttpResponse:
-        given = _valid(UsageInput(data=request.query_params))
+        given = _valid(UsageInput(data=query_of(request)))
         limit = given["limit"]
         rows = selectors.event_page(self.request.organization, given["span"], after=given.get("after"), limit=limit + 1)
         has_more = len(rows) > limit
@@ -123,7 +123,7 @@ class SpendReport(KeyAPIView):
 
     @described(Spend, query=SpendInput)
     def get(self, request: Request) -> HttpResponse:
-        given = _valid(SpendInput(data=request.query_params))
+        given = _valid(SpendInput(data=query_of(request)))
         span = Period(day_of(given["span"].start), given["span"].end)
         lines = selectors.spend_lines(self.request.organization, span)
         report = Spend(
@@ -167,7 +167,7 @@ class CapList(KeyAPIView):
     @described(CursorList[CapView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         caps = SpendCap.objects.owned_by(self.request.organization).current().select_related("project", "api_key")
-        page = cut(caps, request.query_params)
+        page = cut(caps, query_of(request))
         if not page.objects and not caps.exists():
             return JsonResponse(CursorList([_unopened_cap(self.request.organization)], False, None))
         return JsonResponse(page.of([_cap(cap) for cap in page.objects]))
@@ -207,7 +207,7 @@ class InvoiceList(KeyAPIView):
     @described(CursorList[InvoiceView], query=PageInput)
     def get(self, request: Request) -> HttpResponse:
         issued = Invoice.objects.owned_by(self.request.organization).issued().annotate(created_at=F("drafted_at"))
-        page = cut(issued, request.query_params)
+        page = cut(issued, query_of(request))
         return JsonResponse(page.of([_invoice(invoice) for invoice in page.objects]))
 
 

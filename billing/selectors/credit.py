@@ -37,7 +37,7 @@ class PaymentRow:
 @dataclass(frozen=True, slots=True)
 class PaymentPage:
     rows: list[PaymentRow]
-    next_before: str  # the public id to continue before, empty on the last page
+    next_after: str  # the public id to continue after, empty on the last page
 
 
 def sells_credit() -> bool:
@@ -60,13 +60,13 @@ def newest_grants(organization: Organization) -> list[GrantRow]:
     ]
 
 
-def payment_page(organization: Organization, before: str = "") -> PaymentPage:
+def payment_page(organization: Organization, after: str = "") -> PaymentPage:
     """Return a page of an organization's payments, newest first.
 
-    before: public id of the last one on the page before; an unknown one begins at the newest.
+    after: public id of the last one on the page before; an unknown one begins at the newest.
     """
     mine = Payment.objects.owned_by(organization)
-    last = mine.filter(public_id=before).values_list("pk", flat=True).first() if before else None
+    last = mine.filter(public_id=after).values_list("pk", flat=True).first() if after else None
     payments = list((mine.filter(pk__lt=last) if last else mine).order_by("-pk")[: PAGE_SIZE + 1])
     shown = payments[:PAGE_SIZE]
     return PaymentPage([payment_row(one) for one in shown], shown[-1].public_id if len(payments) > PAGE_SIZE else "")

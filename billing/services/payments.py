@@ -137,7 +137,8 @@ def _record_end(payment: Payment, state: Payment.State, now: datetime) -> None:
         organization_id=payment.organization_id,
         target=("payment", payment.public_id),
         changes={"amount": (None, decimal_string(payment.amount_cents * NANO_PER_CENT))},
-        actor=PORTAL,
+        # Whoever cancels one did it; money arrives by itself.
+        actor=PORTAL if state is State.SUCCEEDED else None,
         now=now,
     )
 

@@ -41,7 +41,6 @@ class UnableToTopUp(DomainError):
 class ProviderUnavailable(DomainError):
     """The payment provider cannot be asked at the moment; nothing was charged."""
 
-    status: ClassVar[HTTPStatus] = HTTPStatus.BAD_GATEWAY
     code: ClassVar[str] = "payment_provider_unavailable"
 
 

@@ -111,15 +111,15 @@ def payment_cancel(request: OrganizationRequest, public_id: str) -> HttpResponse
 
 
 def _credit_page(request: OrganizationRequest, form: TopUpForm) -> HttpResponse:
-    before = request.GET.get("before", "")
+    after = request.GET.get("after", "")
     budget = selectors.budget_of(request.organization)
     request.balance_nano = budget.remaining_nano
     context = {
         "form": form,
         "budget": selectors.budget_meter(budget),
         "grants": selectors.newest_grants(request.organization),
-        "page": selectors.payment_page(request.organization, before if "\0" not in before else ""),
-        "is_first": not before,
+        "page": selectors.payment_page(request.organization, after if "\0" not in after else ""),
+        "is_first": not after,
         "may_buy": request.membership.may(Permission.MANAGE_BILLING) and selectors.sells_credit(),
     }
     return render(request, "billing/credit.html", context, status=422 if form.is_bound else 200)

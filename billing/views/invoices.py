@@ -1,9 +1,10 @@
 """Pages of invoices: the list, one of them, and its files."""
 
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import structlog
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
@@ -74,6 +75,16 @@ def invoice_export(request: OrganizationRequest, public_id: str) -> HttpResponse
     answer["Content-Disposition"] = f'attachment; filename="{invoice.number}.jsonl"'
     # The door passes any answer on; its type only names the usual one.
     return answer  # type: ignore[return-value]
+
+
+@require_safe
+def verifier(request: HttpRequest) -> HttpResponse:
+    """Serve the program that computes an invoice again: one file that needs Python and nothing of the portal."""
+    source = files("billing").joinpath("verify_invoice.py").read_bytes()
+    answer = HttpResponse(source, content_type="text/x-python; charset=utf-8")
+    answer["Content-Disposition"] = 'attachment; filename="verify_invoice.py"'
+    answer["Cache-Control"] = "public, max-age=300"
+    return answer
 
 
 def _issued(request: OrganizationRequest, public_id: str) -> Invoice:

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpResponse, QueryDict
 from rest_framework import exceptions, serializers
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -206,6 +207,12 @@ class PageInput(serializers.Serializer[Any]):
     after = serializers.CharField(
         required=False, allow_blank=True, trim_whitespace=False, help_text="the `next_cursor` of the page before"
     )
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """Return what an address asks for; an empty value is not a missing one."""
+    query: dict[str, str] = request.query_params.dict()
+    return query
 
 
 def cut[Object: Model](objects: QuerySet[Object], query: Mapping[str, str]) -> Cut[Object]:

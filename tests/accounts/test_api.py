@@ -280,7 +280,9 @@ def test_pages_through_projects_while_others_appear(client: Client, organization
     assert seen == wanted
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "limit=-1", "after=proj_missing", "after=%00"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=", "limit=201", "limit=x", "limit=-1", "after=proj_missing", "after=%00"]
+)
 def test_refuses_a_bad_page(client: Client, organization: Organization, query: str):
     secret = make_key(organization.projects.get(), now=now()).secret
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.core import mail
 from django.db import transaction
 
@@ -63,6 +64,13 @@ def snippet(name: str) -> Any:
 
 
 is_from_headroom, is_next = snippet("is_from_headroom"), snippet("is_next")
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    """Let it be NOW, however long other tests took since: receivers refuse what was signed five minutes ago."""
+    with time_machine.travel(NOW):
+        yield
 
 
 @pytest.fixture

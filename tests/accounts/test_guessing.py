@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
+from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core import mail
 from django.core.cache import cache
@@ -74,6 +75,8 @@ class Place:
     def walk_with_invitation(self, email: str, is_whole: bool) -> list[Any]:
         invited = {"email": email, "role": "developer"}
         slug = self.organization.slug
+        # What was said of others and nobody has read yet.
+        self.owner.cookies.pop(settings.MESSAGE_COOKIE_NAME, None)
         with undone():
             answers = [self.owner.post(reverse("accounts:member-invite", args=[slug]), invited)]
             if is_whole:

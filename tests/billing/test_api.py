@@ -184,6 +184,8 @@ def test_reports_spend_by_day_and_group(client, project, issued):
     [
         ("/api/v1/usage", {"limit": 0}, "/limit"),
         ("/api/v1/usage", {"limit": 201}, "/limit"),
+        ("/api/v1/usage", {"limit": ""}, "/limit"),
+        ("/api/v1/spend", {"group_by": ""}, "/group_by"),
         ("/api/v1/usage", {"after": "nonsense"}, "/after"),
         ("/api/v1/usage", {"start": "yesterday"}, "/start"),
         ("/api/v1/usage", {"start": "2026-11-22T00:00:00Z", "end": "2026-11-22T00:00:00Z"}, "/start"),

@@ -74,7 +74,7 @@ def verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
         export, prices = tmp_path / "invoice.jsonl", tmp_path / "prices.json"
         export.write_text("".join(json.dumps(record) + "\n" for record in records))
         rows = [json.loads(json_of(row)) for row in price_list(NOVEMBER.start)]
-        prices.write_text(json.dumps({"data": rows}))
+        prices.write_text(json.dumps({"prices": rows}))
         code = main([str(export), *(["--prices", str(prices)] if with_prices else [])])
         said = capsys.readouterr()
         return code, said.out + said.err

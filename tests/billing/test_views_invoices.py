@@ -1,6 +1,7 @@
 """Invoices as their customers see them: pages, files, mails and the API."""
 
 import json
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -146,3 +147,31 @@ def test_programs_list_invoices(project, invoice):
         "1.90",
         "11.90",
     )
+
+
+def test_what_a_customer_downloads_computes_the_invoice_again(project, client, invoice, tmp_path):
+    slug = project.organization.slug
+    shown = page(client, "invoice-detail", slug, invoice.public_id)
+    command = f"python verify_invoice.py {invoice.number}.jsonl --prices rate-card.json"
+    assert command in shown
+    saved = {
+        "verify_invoice.py": reverse("billing:verify-invoice"),
+        "rate-card.json": reverse("catalog:rate-card"),
+        f"{invoice.number}.jsonl": reverse("billing:invoice-export", args=[slug, invoice.public_id]),
+    }
+    for name, address in saved.items():
+        assert address in shown
+        answer = client.get(address)
+        (tmp_path / name).write_bytes(b"".join(answer.streaming_content) if answer.streaming else answer.content)
+
+    # Without site packages: it needs Python and nothing else.
+    words = [sys.executable, "-I", "-S", *command.split()[1:]]
+    run = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert f"{invoice.number} comes out" in run.stdout
+
+    export = tmp_path / f"{invoice.number}.jsonl"
+    export.write_text(export.read_text().replace("15000007", "15000008"))
+    run = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stdout.startswith("DIFFERS: Line 1")

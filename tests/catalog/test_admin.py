@@ -29,7 +29,7 @@ def form(**changes: str) -> dict[str, str]:
     return {
         "sku": SKU,
         "price": "0.12",
-        "tier_words": "volume 10000000:0.1",
+        "tier_words": "",
         "active_from": "2026-11-22 15:00",
         "reason": "Cheaper power",
     } | changes
@@ -48,10 +48,10 @@ def test_capacity_proposes_and_finance_publishes():
     seen = finance.get(PAGE).content.decode()
     assert decide(finance, "publish") == 302
 
-    for text in (SKU, "<td>0.12</td>", "volume 10000000:0.10", "Cheaper power", "2026-11-22 15:00", 'value="publish"'):
+    for text in (SKU, "<td>0.12</td>", "Cheaper power", "2026-11-22 15:00", 'value="publish"'):
         assert text in seen, text
     newest = Price.objects.order_by("-version")[0]
-    assert (newest.price_nano, newest.tiers, newest.active_from.hour) == (120_000_000, [[10_000_000, 100_000_000]], 15)
+    assert (newest.price_nano, newest.tiers, newest.active_from.hour) == (120_000_000, [], 15)
     assert decide(finance, "publish") == 422
 
 
@@ -71,7 +71,8 @@ def test_an_empty_price_ends_what_is_sold():
         ({"price": "0.16"}, "at least 30 days"),
         ({"price": "-1"}, "is no price"),
         ({"price": "NaN"}, "is no price"),
-        ({"price": ""}, "no longer sold has no tiers"),
+        ({"price": "", "tier_words": "volume 10:0.1"}, "no longer sold has no tiers"),
+        ({"tier_words": "volume 10:0.1"}, "Tiers are not on invoices yet"),
         ({"tier_words": "volume 1"}, "is no tier"),
         ({"tier_words": "volume 10:0.2"}, "costs no more than"),
         ({"active_from": "2026-11-22 15:30"}, "full hour"),
