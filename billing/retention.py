@@ -17,7 +17,6 @@ _CAUSES = """CASE t.cause
     ELSE t.cause_id END"""
 
 _PRICED = "what was billed was priced with it"
-_OF_ORGANIZATION = "t.organization_id = %(organization)s"
 # A member of staff is told which contracts they touched, not what those say.
 _ALL_BUT_WHICH = ("name", "discount_basis_points", "drafted_by_id", "approved_by_id")
 _PROJECTS = "(SELECT array_agg(r.public_id) FROM accounts_project AS r WHERE r.id = ANY(t.project_ids))"
@@ -223,9 +222,7 @@ TABLES = (
         ORGANIZATION,
         _PRICED,
         (Personal("drafted_by_id", _NUMBER), Personal("approved_by_id", _NUMBER)),
-        of_organization=Part(
-            "contracts", f"{_OF_ORGANIZATION} AND t.status = 'published'", hidden=("drafted_by_id", "approved_by_id")
-        ),
+        of_organization=Part("contracts", hidden=("drafted_by_id", "approved_by_id"), only="t.status = 'published'"),
         of_person=Part("contracts_of_staff", "%(user)s IN (t.drafted_by_id, t.approved_by_id)", hidden=_ALL_BUT_WHICH),
     ),
     Table(
@@ -236,12 +233,11 @@ TABLES = (
         _PRICED,
         of_organization=Part(
             "contract_prices",
-            f"{_OF_ORGANIZATION} AND EXISTS ("
-            "SELECT FROM billing_contract AS c WHERE c.id = t.contract_id AND c.status = 'published')",
             shown={
                 "contract_id": name_of("billing_contract", "contract_id"),
                 "sku_id": name_of("catalog_sku", "sku_id", "code"),
             },
+            only="EXISTS (SELECT FROM billing_contract AS c WHERE c.id = t.contract_id AND c.status = 'published')",
         ),
     ),
     Table(

@@ -63,9 +63,18 @@ EQUIVALENT = {
     "accounts/views/project_members.py:_page:0": "a foreign key keeps a project's members in its organization",
     "billing/selectors/breakdown.py:_names:0": "looks up what usage of the organization names",
     "billing/selectors/breakdown.py:_names:1": "looks up what usage of the organization names",
+    "billing/selectors/invoice_export.py:_BUCKETS:0": "a foreign key keeps an invoice's steps in its organization",
+    "billing/selectors/invoice_export.py:_EVENTS:0": "a foreign key keeps an invoice's steps in its organization",
     "billing/selectors/invoice_export.py:_EVENTS:1": "the steps are of projects, each of which is one organization's",
+    "billing/selectors/invoice_export.py:export_records:0": "looks up what lines of the organization name",
     "billing/selectors/keys.py:_SPEND:0": "a key belongs to one organization",
     "billing/selectors/keys.py:_SPEND:1": "all pay one price, and a share of the whole stays that share",
+    "billing/selectors/prices.py:_terms:0": "terms come by organization, and those of one are taken",
+    "billing/selectors/unbilled.py:_UNBILLED:0": "the steps are of projects, each of which is one organization's",
+    "billing/selectors/unbilled.py:grants_of:0": "looks up what grants of the organization name",
+    "billing/services/caps.py:_spent:1": "a project and a key belong to one organization",
+    "billing/services/credit_notes.py:_routes:0": "looks up what lines of the organization name",
+    "billing/services/invoices.py:_write_lines:0": "looks up what usage of the organization names",
     "billing/services/reservations.py:_held_by:0": "a holder is named after what holds, which is nobody else's",
     "compute/forms.py:LaunchForm.launch_request:0": "the form takes the organization's projects only",
     "compute/services/instances.py:lock_owned:0": "locks rows; which ones are returned is decided behind it",
@@ -80,6 +89,10 @@ NOT_DAILY = {
 }
 # Filters that no question of these brings to light, or that no request of a customer runs: the file of tests that does.
 NEIGHBOURS = "tests/accounts/test_neighbours.py"
+SPENDING = "tests/billing/test_neighbours.py"
+PLATFORM = "tests/billing/test_neighbours_of_the_platform.py"
+# Their services run as requests do, so that it is seen too that row-level security would hold instead.
+SERVED = {NEIGHBOURS, SPENDING}
 ELSEWHERE = {
     "accounts/selectors/members.py:is_only_break_glass:0": NEIGHBOURS,
     "accounts/services/api_keys.py:_lock_member:0": NEIGHBOURS,
@@ -97,6 +110,7 @@ ELSEWHERE = {
     "compute/services/launching.py:_pasted_key:1": NEIGHBOURS,
     "accounts/scim/views.py:GroupDetail.put:0": "tests/accounts/test_scim.py",
     "accounts/services/account_of_address.py:check_address:0": "tests/accounts/test_scim.py",
+    "accounts/scim/views.py:_group_listing:0": "tests/accounts/test_scim.py",
     "accounts/scim/views.py:_groups:0": "tests/accounts/test_scim.py",
     "accounts/scim/views.py:_people:0": "tests/accounts/test_scim.py",
     "accounts/selectors/sso.py:_has_address:0": NEIGHBOURS,
@@ -105,13 +119,36 @@ ELSEWHERE = {
     "accounts/services/directory_groups.py:_current:0": "tests/accounts/test_scim.py",
     "accounts/services/directory_groups.py:_set_members:0": "tests/accounts/test_scim.py",
     "accounts/services/directory_people.py:_current:0": "tests/accounts/test_scim.py",
+    "accounts/services/mails.py:addresses_with:0": PLATFORM,
     "accounts/services/mails.py:owner_addresses:0": "tests/accounts/test_mails.py",
     "accounts/services/closing.py:_close:0": "tests/accounts/test_closing.py",
     "accounts/services/invitations.py:_check_acceptable:0": "tests/accounts/test_services_invitations.py",
     "accounts/services/leaked_keys.py:_leaders_of:0": "tests/accounts/test_webhooks.py",
-    "billing/selectors/ledger.py:trial_balance_of:0": "tests/billing/test_services_ledger.py",
+    "billing/selectors/closing.py:closed_until:0": PLATFORM,
+    "billing/selectors/keys.py:spend_of_resource:0": SPENDING,
+    "billing/selectors/ledger.py:trial_balance_of:0": PLATFORM,
+    "billing/selectors/staff_contracts.py:contract_rows:0": PLATFORM,
     "billing/selectors/staff_ledger.py:book_page:0": "tests/billing/test_admin.py",
     "billing/selectors/staff_ledger.py:entry_page:0": "tests/billing/test_admin.py",
+    "billing/selectors/tiers.py:quantities_of:0": PLATFORM,
+    "billing/selectors/twin.py:_REPLAYED:0": PLATFORM,
+    "billing/selectors/twin.py:_USED:0": PLATFORM,
+    "billing/selectors/unbilled.py:_UNBILLED:1": PLATFORM,
+    "billing/selectors/unbilled.py:overrun_nano_of:0": PLATFORM,
+    "billing/selectors/unbilled.py:overrun_nano_of:1": PLATFORM,
+    "billing/services/caps.py:_spent:0": SPENDING,
+    "billing/services/caps.py:set_cap:0": SPENDING,
+    "billing/services/contracts.py:draft_contract:0": PLATFORM,
+    "billing/services/contracts.py:publish_contract:0": PLATFORM,
+    "billing/services/credit_notes.py:issue_credit_note:0": PLATFORM,
+    "billing/services/invoices.py:_discard_drafts_before:0": PLATFORM,
+    "billing/services/invoices.py:draft_invoice:0": PLATFORM,
+    "billing/services/invoices.py:settle_invoice:0": PLATFORM,
+    "billing/services/invoices.py:void_invoice:0": PLATFORM,
+    "billing/services/month_closing.py:close_months_of:0": PLATFORM,
+    "billing/services/payments.py:_mail:0": PLATFORM,
+    "billing/services/price_notices.py:_mail:0": PLATFORM,
+    "billing/services/top_ups.py:start_top_up:0": SPENDING,
     "inference/gateway/console.py:_caller_of_session:0": "tests/inference/test_console_door.py",
 }
 # Filters that no test would miss yet: without them somebody is refused, and nobody sees anything of another's.
@@ -258,7 +295,7 @@ def test_a_filter_is_either_reached_or_explained(laboratory: Laboratory):
 def test_what_no_question_notices_the_named_tests_do(file: str):
     names = {name for name, where in ELSEWHERE.items() if where == file}
     # The other files call services as the superuser, whom no policy holds back: there is no `on` to see.
-    states = "off,on" if file == NEIGHBOURS else "off"
+    states = "off,on" if file in SERVED else "off"
     command = [sys.executable, "-m", "tests.mutated", states, file, *sorted(names)]
     run = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTEST_XDIST_WORKER": WORKER}, capture_output=True, text=True
@@ -266,5 +303,5 @@ def test_what_no_question_notices_the_named_tests_do(file: str):
     assert run.returncode == 0, run.stderr[-4000:]
 
     found = {each.pop("mutant"): each for each in map(json.loads, run.stdout.splitlines())}
-    expected = {"off": False, "on": True} if file == NEIGHBOURS else {"off": False}
+    expected = {"off": False, "on": True} if file in SERVED else {"off": False}
     assert found == dict.fromkeys(names, expected)

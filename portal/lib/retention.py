@@ -100,16 +100,18 @@ class Personal:
 class Part:
     """A table in an export.
 
-    where: SQL of the rows, by `%(organization)s` or by `%(user)s` and `%(public_id)s`. key: columns that rows are
-    read in the order of. hidden: columns that never leave; `id` and `organization_id` are in none. shown: column ->
-    SQL that says the same outwardly, under the column's name without `_id`.
+    where: SQL of the rows, by `%(organization)s` or by `%(user)s` and `%(public_id)s`; without it, all rows of the
+    organization. key: columns that rows are read in the order of. hidden: columns that never leave; `id` and
+    `organization_id` are in none. shown: column -> SQL that says the same outwardly, under the column's name without
+    `_id`. only: SQL that some of those rows fulfill, and no others leave.
     """
 
     name: str
-    where: str = "t.organization_id = %(organization)s"
+    where: str = ""
     key: tuple[str, ...] = ("id",)
     hidden: tuple[str, ...] = ()
     shown: Mapping[str, str] = field(default_factory=dict)
+    only: str = "true"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ from portal.retention import TABLES
 BATCH = 2_000
 ALWAYS_HIDDEN = ("id", "organization_id")
 
+# What a part has that says nothing else.
+_OF_ORGANIZATION = "t.organization_id = %(organization)s"
+
 type Value = str | int | datetime
 
 
@@ -130,9 +133,10 @@ def _statement(table: str, part: Part, *, is_first: bool) -> str:
     shown = ", ".join(f"'{column.removesuffix('_id')}', {sql}" for column, sql in part.shown.items())
     key = ", ".join(f"t.{column}" for column in part.key)
     behind = ", ".join(f"%(key_{number})s" for number, _column in enumerate(part.key))
+    rows = f"({part.where or _OF_ORGANIZATION}) AND ({part.only})"
     # Names and conditions come from the registry, which is code; values are bound.
     return (
         f"SELECT ((to_jsonb(t) - %(hidden)s::text[]) || jsonb_build_object({shown}))::text, {key}"  # noqa: S608
-        f" FROM {table} AS t WHERE ({part.where}) {'' if is_first else f'AND ({key}) > ({behind})'}"
+        f" FROM {table} AS t WHERE {rows} {'' if is_first else f'AND ({key}) > ({behind})'}"
         f" ORDER BY {key} LIMIT {BATCH}"
     )

@@ -135,6 +135,8 @@ def test_a_directory_sees_nothing_of_another_organization(directory: Directory):
             patch = {"Operations": [{"op": "replace", "value": {"displayName": "x"}}]}
             refused(other.ask(method, path, whole if method == "PUT" else patch), 404)
     assert other.get("Users").body["totalResults"] == 0
+    for query in ({}, {"excludedAttributes": "members"}):
+        assert other.get("Groups", **query).body["totalResults"] == 0
     assert "not in the directory" in refused(other.add_group("Theirs", person), 400, "invalidValue")
     assert DirectoryPerson.objects.get(public_id=person).user_name == "ada@acme.example"
 
