@@ -65,7 +65,7 @@ MISTAKES = {
         "        limit_nano=cap.limit_nano,\n        settled_nano=cap.settled_nano,\n",
     ),
 }
-# Those that are found soon; the others take up to a minute each.
+# All are found within seconds.
 SOON = ["looks at one cap only", "charges the credit alone"]
 TRIED = list(MISTAKES) if os.environ.get("PROVE") else SOON
 RUNS, STEPS = 150, 30
