@@ -59,12 +59,13 @@ TARGETS, WORKERS = st.integers(0, 5), st.integers(0, 4)
 # one the cap is removed.
 CAPS = st.tuples(TARGETS, PERIODS, st.sampled_from([30, None, -10, 0, 5, 10, 20, 40, 60, 80]), st.booleans())
 # Of the room in the tightest cap, in percent: mostly a part of it, so that there is room for what comes after.
-PERCENT = st.sampled_from([20, *range(1, 40), 100, 101, 150])
-HOLDING_SECONDS = st.integers(60, 6_000) | st.integers(6_000, 3_000_000)
+PERCENT = st.sampled_from([20, *range(1, 41, 3), 100, 101, 150])
+HOLDING_SECONDS = st.integers(60, 6_000) | st.integers(6_000, 300_000) | st.integers(300_000, 3_000_000)
 # Who, how much, and seconds ago: today, and in a period before.
 USES = st.tuples(WORKERS, PERCENT, st.integers(0, 4_000) | st.integers(4_000, 400_000))
 # Which one, of those that there are.
 PICK = st.integers(0, 40)
+HOLDS = st.tuples(WORKERS, PERCENT, HOLDING_SECONDS)
 AGAIN = st.sampled_from([None, None, None, None, 0, 1, 2])
 # How long before a step nothing happens: seconds, or until the end of a period and a second on either side. That time
 # passes is no rule of its own, which Hypothesis would leave out of half of the runs.
@@ -77,8 +78,8 @@ class Caps(RuleBasedStateMachine):
     projects: ClassVar[list[Project]] = []
     keys: ClassVar[list[ApiKey]] = []
 
-    @initialize(caps=st.lists(CAPS, min_size=1, max_size=4))
-    def open(self, caps):
+    @initialize(caps=st.lists(CAPS, min_size=1, max_size=4), holds=st.lists(HOLDS, min_size=1, max_size=3))
+    def open(self, caps, holds):
         self.block = transaction.atomic()
         self.block.__enter__()
         self.now = START
@@ -97,6 +98,8 @@ class Caps(RuleBasedStateMachine):
         self.sent: list[UsageRecord] = []
         for cap in caps:
             self.set_cap(cap)
+        for hold in holds:
+            self.hold(hold, None)
 
     def teardown(self):
         if hasattr(self, "block"):
@@ -154,10 +157,14 @@ class Caps(RuleBasedStateMachine):
             remove_cap(cap=SpendCap.objects.order_by("pk")[at], now=self.now)
             self.books.remove_cap(at)
 
-    @rule(who=WORKERS, percent=PERCENT, seconds=HOLDING_SECONDS, again=AGAIN, pause=PAUSES)
-    def reserve(self, who, percent, seconds, again, pause):
+    @rule(hold=HOLDS, again=AGAIN, pause=PAUSES)
+    def reserve(self, hold, again, pause):
         """again: a holder that may hold already, or whose hold is overdue."""
         self.wait(pause)
+        self.hold(hold, again)
+
+    def hold(self, hold, again):
+        who, percent, seconds = hold
         work = self.workers[who]
         holder = f"inst_{len(self.holds) if again is None else again % (len(self.holds) + 1)}"
         amount = max(self.books.least_room(work, self.now) * percent // 100, 1)
@@ -209,7 +216,7 @@ class Caps(RuleBasedStateMachine):
             at = self.hold_of(pick)
             assert release(reservation_id=self.holds[at], now=self.now) == self.books.end(at)
 
-    @rule(uses=st.lists(USES, min_size=1, max_size=3), pick=st.none() | PICK, pause=PAUSES)
+    @rule(uses=st.lists(USES, min_size=1, max_size=3), pick=st.sampled_from([0, None, 1, 2]), pause=PAUSES)
     def use(self, uses, pick, pause):
         """One call with the usage of several; out of a hold of anybody's, or of none."""
         self.wait(pause)
