@@ -137,7 +137,8 @@ def test_a_role_with_the_permission_is_let_in(route: Route, world: World):
         client = world.client(user)
         for method in ["GET", "HEAD"]:
             answer = ask(client, method, route.address(world.ours.slug, world.objects))
-            assert answer.status_code in (200, 302, 405), f"{role} {method} {answer.status_code}"
+            # 409: here nobody answers for the payment provider.
+            assert answer.status_code in (200, 302, 405, 409), f"{role} {method} {answer.status_code}"
 
 
 @each_page

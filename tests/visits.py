@@ -37,6 +37,7 @@ NOT_A_PAGE = {
     "google_callback": "takes back whom Google sends",
     "accounts:sso-callback": "takes back whom a provider sends; its refusal is in a journey (single sign-on)",
     "accounts:saml-continue": "follows an answer that a provider's page posts; its refusal is the same page",
+    "billing:payment-checkout": "leads on to a payment provider, and here is none: tests/billing/payments has one",
     "mfa_reauthenticate_webauthn": "its script needs a real authenticator",
 }
 
