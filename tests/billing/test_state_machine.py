@@ -4,9 +4,11 @@
 """
 
 import os
+from collections import Counter, defaultdict
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
+from typing import ClassVar
 from uuid import uuid5
 
 import pytest
@@ -22,6 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from accounts.models import Project
 from billing.models import (
     Reservation,
     SpendByCause,
@@ -35,7 +38,7 @@ from billing.models import (
 from billing.rating import rate
 from billing.services.reservations import BudgetExceeded, ReservationEnded, expire_reservations, extend, release
 from billing.services.usage import UsageConflict, record_usage
-from catalog.selectors import unit_prices
+from catalog.selectors import UnitPrice, unit_prices
 from portal.lib.money import NANO_PER_USD
 from portal.lib.periods import hour_of
 from tests.factories.accounts import make_project
@@ -49,13 +52,14 @@ RUNS, STEPS = (1000, 40) if os.environ.get("PROVE") else (50, 12)
 
 
 class Books(RuleBasedStateMachine):
+    # The same in every run, made once; the prices hold for all time.
+    project: ClassVar[Project]
+    prices: ClassVar[dict[str, UnitPrice]]
+
     @initialize()
     def open(self):
         self.block = transaction.atomic()
         self.block.__enter__()
-        make_price(SKUS[0], 800_000_003, 1_000_000)
-        make_price(SKUS[1], 2_490_000_000, 3_600)
-        self.project = make_project()
         self.now = NOW
         self.sent = []
         self.held = []
@@ -162,7 +166,7 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def books_balance(self):
-        if not hasattr(self, "project"):
+        if not hasattr(self, "sent"):
             return
         cap = SpendCap.objects.first()
         if cap is None:
@@ -171,24 +175,26 @@ class Books(RuleBasedStateMachine):
         assert cap.reserved_nano == sum(Reservation.objects.values_list("amount_nano", flat=True))
         written_off = sum(WriteOff.objects.values_list("amount_nano", flat=True))
         assert written_off >= 0
-        assert cap.settled_nano + written_off == self.rated()
-        assert sum(SpendByDay.objects.values_list("amount_nano", flat=True)) == self.rated()
-        for cause, span_days in product(SpendByCause.Cause, (1, 7)):
-            amounts = SpendByCause.objects.filter(cause=cause, span_days=span_days)
-            assert sum(amounts.values_list("amount_nano", flat=True)) == self.rated()
+        rated = self.rated()
+        assert cap.settled_nano + written_off == rated
+        assert sum(SpendByDay.objects.values_list("amount_nano", flat=True)) == rated
+        by_cause: Counter[tuple[str, int]] = Counter()
+        for cause, span_days, amount in SpendByCause.objects.values_list("cause", "span_days", "amount_nano"):
+            by_cause[cause, span_days] += amount
+        kinds = list(product(SpendByCause.Cause, (1, 7)))
+        assert {kind: by_cause[kind] for kind in kinds} == dict.fromkeys(kinds, rated)
         explained = sum(UsageByResource.objects.values_list("quantity", flat=True))
         assert explained == sum(record.quantity for record in self.sent)
 
     def rated(self):
         """Rate what was sent from scratch, and compare the buckets with it."""
-        hours = {hour_of(record.occurred_at) for record in self.sent}
+        used: defaultdict[datetime, list[tuple[str, int]]] = defaultdict(list)
+        for record in self.sent:
+            used[hour_of(record.occurred_at)].append((record.sku, record.quantity))
         lines = {
             (hour, line.sku): (line.quantity, line.amount_nano)
-            for hour in hours
-            for line in rate(
-                [(record.sku, record.quantity) for record in self.sent if hour_of(record.occurred_at) == hour],
-                unit_prices(SKUS, hour),
-            )
+            for hour, quantities in used.items()
+            for line in rate(quantities, self.prices)
         }
         stored = UsageByHour.objects.values_list("hour", "sku", "quantity", "amount_nano")
         assert {(hour, sku): (quantity, amount) for hour, sku, quantity, amount in stored} == lines
@@ -197,6 +203,9 @@ class Books(RuleBasedStateMachine):
 
 @pytest.mark.django_db
 def test_any_sequence_of_events_keeps_the_books():
+    make_price(SKUS[0], 800_000_003, 1_000_000)
+    make_price(SKUS[1], 2_490_000_000, 3_600)
+    Books.project, Books.prices = make_project(), unit_prices(SKUS, NOW)
     run_state_machine_as_test(
         Books,
         settings=settings(
