@@ -69,6 +69,7 @@ EQUIVALENT = {
     "billing/selectors/invoice_export.py:export_records:0": "looks up what lines of the organization name",
     "billing/selectors/keys.py:_SPEND:0": "a key belongs to one organization",
     "billing/selectors/keys.py:_SPEND:1": "all pay one price, and a share of the whole stays that share",
+    "billing/selectors/prices.py:_list_prices:0": "another one's contract makes it look for its own, and find none",
     "billing/selectors/prices.py:_terms:0": "terms come by organization, and those of one are taken",
     "billing/selectors/unbilled.py:_UNBILLED:0": "the steps are of projects, each of which is one organization's",
     "billing/selectors/unbilled.py:grants_of:0": "looks up what grants of the organization name",

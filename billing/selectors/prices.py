@@ -10,15 +10,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 
 from billing.models import Contract, ContractPrice
 from billing.rating import discounted_nano
 from catalog.models import Price
-from catalog.selectors import PriceSource, UnitPrice, list_versions
+from catalog.selectors import VERSION, PriceSource, UnitPrice, version_of
 from portal.lib.periods import hour_of
 from portal.lib.public_ids import ALPHABET, LENGTH
 from portal.lib.tiers import Tier, Tiers, make_tiers
+
+NOBODY = 0  # the number of no organization
 
 type Wanted = Collection[tuple[datetime, str]]  # (UTC hour, SKU)
 type Found = dict[tuple[datetime, str], UnitPrice]
@@ -27,13 +29,13 @@ type Found = dict[tuple[datetime, str], UnitPrice]
 def prices_of_hours(organization_id: int, wanted: Iterable[tuple[datetime, str]]) -> Found:
     """Return what an organization pays in each (UTC hour, SKU) that has a price.
 
-    In as many queries however many hours there are: three, and two for an organization without a contract.
+    In as many queries however many hours there are: three, and one for an organization without a contract.
     """
     pairs = set(wanted)
     if not pairs:
         return {}
-    found = _list_prices(pairs)
-    terms = _terms(pairs, organization_id).get(organization_id, ())
+    found, may_have_terms = _list_prices(pairs, organization_id)
+    terms = _terms(pairs, organization_id).get(organization_id, ()) if may_have_terms else ()
     return _agreed(pairs, found, terms) if terms else found
 
 
@@ -55,7 +57,7 @@ def prices_of_contracts(wanted: Iterable[tuple[datetime, str]]) -> dict[int, Fou
     """
     pairs = set(wanted)
     terms = _terms(pairs) if pairs else {}
-    found = _list_prices(pairs) if terms else {}
+    found = _list_prices(pairs)[0] if terms else {}
     return {organization_id: _agreed(pairs, found, mine) for organization_id, mine in terms.items()}
 
 
@@ -124,20 +126,29 @@ def _agreed(pairs: Wanted, listed: Found, terms: Iterable[Terms]) -> Found:
     return found
 
 
-def _list_prices(pairs: Wanted) -> Found:
+def _list_prices(pairs: Wanted, organization_id: int = NOBODY) -> tuple[Found, bool]:
+    """Return list prices, and whether a contract of the organization may say something else.
+
+    One statement for both: nearly all have no contract, and every page that shows a price asks.
+    """
     first, last = _bounds(pairs)
+    contracts = Contract.objects.in_force_within(first, last).filter(organization_id=organization_id)
     versions = Price.objects.filter(
         Q(active_to=None) | Q(active_to__gt=first), sku__code__in={sku for _, sku in pairs}, active_from__lte=last
     )
     of_sku: dict[str, list[tuple[datetime, datetime | None, UnitPrice]]] = {}
-    for code, active_from, active_to, price in list_versions(versions):
+    rows = list(versions.annotate(has_terms=Exists(contracts)).values_list(*VERSION, "has_terms"))
+    for *row, _has_terms in rows:
+        code, active_from, active_to, price = version_of(*row)
         of_sku.setdefault(code, []).append((active_from, active_to, price))
-    return {
+    found = {
         (hour, sku): price
         for hour, sku in pairs
         for active_from, active_to, price in of_sku.get(sku, ())
         if active_from <= hour and (active_to is None or hour < active_to)
     }
+    # Where nothing is listed nothing was said of contracts.
+    return found, not rows or rows[0][-1]
 
 
 def _terms(pairs: Wanted, organization_id: int | None = None) -> dict[int, list[Terms]]:

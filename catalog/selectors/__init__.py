@@ -2,6 +2,7 @@
 
 from catalog.selectors.instance_types import InstanceTypeRow, LeasePrice, instance_type_row, instance_type_rows
 from catalog.selectors.price_list import (
+    VERSION,
     PriceRow,
     PriceSource,
     RateCard,
@@ -12,11 +13,13 @@ from catalog.selectors.price_list import (
     price_list,
     rate_card,
     unit_prices,
+    version_of,
 )
 from catalog.selectors.proposals import ProposalRow, proposal_rows
 from catalog.selectors.served_models import ServedModelRow, served_model_row, served_model_rows
 
 __all__ = [
+    "VERSION",
     "InstanceTypeRow",
     "LeasePrice",
     "PriceRow",
@@ -36,4 +39,5 @@ __all__ = [
     "served_model_row",
     "served_model_rows",
     "unit_prices",
+    "version_of",
 ]

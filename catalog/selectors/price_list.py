@@ -37,12 +37,27 @@ def unit_prices(skus: Iterable[str], at: datetime) -> dict[str, UnitPrice]:
 
 def list_versions(prices: PriceQuerySet) -> Iterator[tuple[str, datetime, datetime | None, UnitPrice]]:
     """Yield price versions as (SKU, active from, active to, price)."""
-    columns = (
-        "sku__code", "active_from", "active_to", "public_id", "price_nano", "unit_size", "tier_mode", "tiers",
-    )  # fmt: skip
-    for code, active_from, active_to, public_id, price_nano, unit_size, mode, steps in prices.values_list(*columns):
-        tiers = make_tiers(mode, steps, price_nano=price_nano)
-        yield code, active_from, active_to, UnitPrice(code, public_id, price_nano, unit_size, tiers)
+    for row in prices.values_list(*VERSION):
+        yield version_of(*row)
+
+
+# What version_of makes a version of.
+VERSION = ("sku__code", "active_from", "active_to", "public_id", "price_nano", "unit_size", "tier_mode", "tiers")
+
+
+def version_of(  # noqa: PLR0913, PLR0917  # a row of VERSION
+    code: str,
+    active_from: datetime,
+    active_to: datetime | None,
+    public_id: str,
+    price_nano: int,
+    unit_size: int,
+    mode: str,
+    steps: list[list[int]],
+) -> tuple[str, datetime, datetime | None, UnitPrice]:
+    """Return a price version as (SKU, active from, active to, price)."""
+    tiers = make_tiers(mode, steps, price_nano=price_nano)
+    return code, active_from, active_to, UnitPrice(code, public_id, price_nano, unit_size, tiers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,7 +291,7 @@ def test_asks_the_same_few_queries_whatever_the_number_of_events_and_hours(proje
     records = [make_record(project, occurred_at=NOW - timedelta(hours=number % 40)) for number in range(200)]
 
     # A savepoint and its end, the credit, the prices, the one statement, the other caps, the settlement.
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(7):
         record_usage(records, reservation_id=None, now=NOW)
 
 
