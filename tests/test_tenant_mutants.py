@@ -151,6 +151,7 @@ ELSEWHERE = {
     "billing/services/price_notices.py:_mail:0": PLATFORM,
     "billing/services/top_ups.py:start_top_up:0": SPENDING,
     "inference/gateway/console.py:_caller_of_session:0": "tests/inference/test_console_door.py",
+    "billing/services/top_ups.py:_customer_of:0": "tests/billing/payments/test_neighbours.py",
 }
 # Filters that no test would miss yet: without them somebody is refused, and nobody sees anything of another's.
 UNSETTLED = {
