@@ -1,4 +1,4 @@
-"""Organizations that pay beside each other; this holds without row-level security too (tests/test_tenant_mutants.py)."""
+"""Organizations that pay beside each other. It holds without row-level security too (tests/test_tenant_mutants.py)."""
 
 from accounts.models import Role
 from billing.models import BillingAccount
