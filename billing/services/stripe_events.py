@@ -131,5 +131,8 @@ def _look_into(event: StripeEvent, now: datetime) -> StripeEvent.State:
     if payment is None:
         # Another program may sell through the same account.
         return State.IGNORED
+    if event.type.startswith("checkout.session."):
+        # The provider says that this page is the payment's, also where whoever opened it died before noting so.
+        Payment.objects.filter(pk=payment.pk, stripe_session_id=None).update(stripe_session_id=event.object_id)
     read_payment(payment_id=payment.pk, now=now)
     return State.DONE

@@ -1,7 +1,7 @@
 """Buy credit: the row first, then the provider's page. What comes of it: billing.services.payments."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -109,7 +109,12 @@ def open_payment_page(*, payment: Payment, back: WaysBack) -> str | None:
         ) from error
     crashpoint("payment_after_open")
     unopened = Payment.objects.filter(pk=payment.pk, state=Payment.State.CREATED)
-    unopened.update(stripe_session_id=checkout.session_id, state=Payment.State.PENDING)
+    is_noted = unopened.update(stripe_session_id=checkout.session_id, state=Payment.State.PENDING)
+    if not is_noted and not Payment.objects.filter(pk=payment.pk, stripe_session_id=checkout.session_id).exists():
+        # Given up or canceled meanwhile: nobody is to pay on a page that no row knows, and nobody was shown it.
+        with suppress(ProviderTrouble):
+            payment_provider.close_checkout(checkout.session_id)
+        return None
     return checkout.url
 
 

@@ -14,7 +14,15 @@ from billing.models import AccountKind, BillingAccount, CreditGrant, LedgerAccou
 from billing.selectors import prove_ledger
 from billing.services.payments import PaymentDiffers, look_after_payments, mail_payments, read_payment
 from billing.services.stripe_events import fetch_messages, work_events
-from billing.services.top_ups import LARGEST_CENTS, MOST_UNFINISHED, SMALLEST_CENTS, UnableToTopUp, start_top_up
+from billing.services.top_ups import (
+    LARGEST_CENTS,
+    MOST_UNFINISHED,
+    SMALLEST_CENTS,
+    UnableToTopUp,
+    WaysBack,
+    open_payment_page,
+    start_top_up,
+)
 from portal.lib.money import NANO_PER_CENT, NANO_PER_USD
 from tests.doubles.provider import message, tell
 from tests.factories.accounts import make_membership, make_organization
@@ -238,6 +246,32 @@ def test_a_payment_that_was_never_opened_is_given_up_after_an_hour(double, organ
     look_after_payments(now=begun + timedelta(minutes=70))
     payment.refresh_from_db()
     assert payment.state == "canceled"
+
+
+def test_what_is_paid_on_a_page_that_no_row_knows_is_credited(double, browser, organization):
+    payment, _ = add(browser, organization)
+    payment.refresh_from_db()
+    page = payment.stripe_session_id
+    # As when whoever opened it died before noting it, and the payment was given up.
+    Payment.objects.filter(pk=payment.pk).update(stripe_session_id=None, state="canceled", ended_at=timezone.now())
+    double.control("checkout", session=page)
+    fetch_messages(now=timezone.now())
+    work_events(now=timezone.now())
+
+    payment.refresh_from_db()
+    assert (payment.state, limit_nano(organization)) == ("succeeded", STARTER + 25 * NANO_PER_USD)
+
+
+def test_a_page_that_opens_for_a_payment_given_up_meanwhile_is_closed(double, organization, payer):
+    begun = timezone.now()
+    payment = start_top_up(organization=organization, user=payer, amount_cents=2500, now=begun)
+    look_after_payments(now=begun + timedelta(hours=2))
+
+    # Who opens it read the row before.
+    assert open_payment_page(payment=payment, back=WaysBack("http://127.0.0.1:9/", "http://127.0.0.1:9/")) is None
+
+    (session,) = double.v1.checkout.sessions.list().data
+    assert session.status == "expired"
 
 
 def test_who_comes_back_is_told_by_a_job_and_not_kept_waiting(double, browser, organization, payer):
