@@ -2,8 +2,13 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from billing import api, webhooks
+from billing import webhooks
+from billing.api import caps as caps_api
+from billing.api import invoices as invoices_api
+from billing.api import key as key_api
 from billing.api import operator
+from billing.api import spend as spend_api
+from billing.api import usage as usage_api
 from billing.views import caps, credit, invoices, spend
 
 app_name = "billing"
@@ -27,12 +32,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "o/<slug:organization>/invoices/<str:public_id>/invoice.jsonl", invoices.invoice_export, name="invoice-export"
     ),
-    path("api/v1/key", api.KeyDetail.as_view(), name="api-key"),
-    path("api/v1/usage", api.UsageList.as_view(), name="api-usage"),
-    path("api/v1/spend", api.SpendReport.as_view(), name="api-spend"),
+    path("api/v1/key", key_api.KeyDetail.as_view(), name="api-key"),
+    path("api/v1/usage", usage_api.UsageList.as_view(), name="api-usage"),
+    path("api/v1/spend", spend_api.SpendReport.as_view(), name="api-spend"),
     path("verify_invoice.py", invoices.verifier, name="verify-invoice"),
-    path("api/v1/invoices", api.InvoiceList.as_view(), name="api-invoice-list"),
-    path("api/v1/caps", api.CapList.as_view(), name="api-cap-list"),
+    path("api/v1/invoices", invoices_api.InvoiceList.as_view(), name="api-invoice-list"),
+    path("api/v1/caps", caps_api.CapList.as_view(), name="api-cap-list"),
     path("api/operator/v1/usage", operator.UsageReportList.as_view(), name="operator-usage"),
     path("api/operator/v1/usage/<str:event_id>", operator.UsageFateDetail.as_view(), name="operator-usage-fate"),
 ]
