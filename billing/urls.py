@@ -1,6 +1,7 @@
 """Addresses of this app. Customer pages start with o/<slug:organization>/."""
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, register_converter
+from django.urls.converters import StringConverter
 
 from billing import webhooks
 from billing.api import caps as caps_api
@@ -9,9 +10,18 @@ from billing.api import key as key_api
 from billing.api import operator
 from billing.api import spend as spend_api
 from billing.api import usage as usage_api
+from billing.models import SpendCap
 from billing.views import caps, credit, invoices, spend
 
 app_name = "billing"
+
+
+class CapPeriodConverter(StringConverter):
+    words = SpendCap.Period.values
+    regex = "|".join(words)
+
+
+register_converter(CapPeriodConverter, "cap_period")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/spend/", spend.spend, name="spend"),
     path("o/<slug:organization>/spend/usage.csv", spend.usage_export, {"form": "csv"}, name="usage-csv"),
@@ -37,6 +47,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/spend", spend_api.SpendReport.as_view(), name="api-spend"),
     path("verify_invoice.py", invoices.verifier, name="verify-invoice"),
     path("api/v1/invoices", invoices_api.InvoiceList.as_view(), name="api-invoice-list"),
+    path("api/v1/keys/<str:public_id>/caps/<cap_period:period>", caps_api.KeyCapDetail.as_view(), name="api-key-cap"),
     path("api/v1/caps", caps_api.CapList.as_view(), name="api-cap-list"),
     path("api/operator/v1/usage", operator.UsageReportList.as_view(), name="operator-usage"),
     path("api/operator/v1/usage/<str:event_id>", operator.UsageFateDetail.as_view(), name="operator-usage-fate"),

@@ -219,6 +219,7 @@ POLICY: dict[str, Rule] = {
     "billing:api-usage": of(Scope.USAGE_READ),
     "billing:api-spend": of(Scope.BILLING_READ),
     "billing:api-cap-list": of(Scope.BILLING_READ),
+    "billing:api-key-cap": of(Scope.KEYS_WRITE, public_id="key"),
     "billing:operator-usage": of(Audience.OPERATOR),
     "billing:operator-usage-fate": of(Audience.OPERATOR),
     "billing:verify-invoice": ANYBODY,

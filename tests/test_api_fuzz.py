@@ -59,6 +59,9 @@ OTHER_CHECKS = {
     "object_level_authorization",
 }
 SCOPES = [scope for scope in Scope if scope is not Scope.INFERENCE]
+# What answers only after a PUT of the same key and period, which chance seldom brings together: their answers are in
+# tests/billing/test_api_caps.py, and what a neighbour gets in tests/test_tenancy.py.
+AFTER_ANOTHER = {f"{method} /api/v1/keys/{{public_id}}/caps/{{period}}" for method in ("GET", "DELETE")}
 # What the two identities send; the server puts in a key that works, for they revoke and rotate their own.
 OURS, THEIRS = "Bearer ours", "Bearer theirs"
 
@@ -229,5 +232,7 @@ def test_generated_requests_find_nothing(own_database: OwnDatabase):
     assert server.asked[THEIRS] >= 20
     # What nobody got through to proves nothing.
     operations = {f"{method.upper()} {path}" for path, each in of_customers()["paths"].items() for method in each}
-    assert {label for label, status in heard.answers if status < 400} == operations
+    reached = {label for label, status in heard.answers if status < 400}
+    assert reached <= operations
+    assert operations - reached <= AFTER_ANOTHER
     assert rows_of(world, own_database) == before

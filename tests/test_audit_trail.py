@@ -71,6 +71,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("accounts:api-key-list", "POST"): lambda world: {"name": "robot", "scopes": ["inference"]},
     ("accounts:api-key-detail", "DELETE"): lambda world: None,
     ("accounts:api-key-detail", "PATCH"): lambda world: {"name": "robot two"},
+    ("billing:api-key-cap", "PUT"): lambda world: {"limit": "12.00"},
+    ("billing:api-key-cap", "DELETE"): lambda world: None,
     ("accounts:api-service-account-list", "POST"): lambda world: {"name": "robot", "scopes": ["inference"]},
     ("accounts:api-service-account-detail", "DELETE"): lambda world: None,
     ("accounts:api-service-account-disable", "POST"): lambda world: None,

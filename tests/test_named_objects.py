@@ -109,7 +109,7 @@ PLAIN: dict[Place, set[str]] = {
     },
     "json": {
         *("allowed_addresses", "allowed_models", "description", "expires_at", "expires_in_seconds", "lease_class"),
-        *("name", "overlap_seconds", "public_key", "quantity", "scopes", "user_data"),
+        *("limit", "name", "overlap_seconds", "public_key", "quantity", "scopes", "stops", "user_data"),
     },
     "query": {
         *("action", "at", "auto_stop", "auto_stop_at", "auto_stop_hours", "before", "by", "email", "end", "format"),
@@ -221,7 +221,7 @@ def meet(scene: Scene) -> Met:
     for route in ROUTES:
         known_to_change = [method for name, method in SCIM if name == route.name]
         of_directories = ["GET", *known_to_change] if route.rule.who is Audience.DIRECTORY else None
-        for method in of_directories or ("GET", "POST", "PATCH", "DELETE") if route.is_of_programs else ():
+        for method in of_directories or ("GET", "POST", "PUT", "PATCH", "DELETE") if route.is_of_programs else ():
             make_body = BODIES.get((route.name, method)) or SCIM.get((route.name, method))
             body = make_body(scene.world) if make_body else {}
             address = route.address("", scene.world.objects | scene.public_objects)

@@ -17,6 +17,8 @@ from django.test import Client
 
 from accounts.models import DirectoryToken, Organization, Role, Scope, User
 from accounts.services.api_keys import issue_key
+from billing.models import SpendCap
+from billing.services.caps import CapTarget
 from catalog.models import InstanceType, ServedModel
 from portal.lib.key_format import KeyKind
 from tests.factories.accounts import (
@@ -65,7 +67,11 @@ def _service_account(organization: Organization) -> str:
 
 
 def _cap(organization: Organization) -> str:
-    return make_cap(organization.projects.get()).public_id
+    """A project's cap; the key gets one for all time, which programs name by its key and period."""
+    project = organization.projects.get()
+    key = organization.api_keys.order_by("pk")[0]
+    make_cap(project, CapTarget(organization, api_key=key), period=SpendCap.Period.LIFETIME)
+    return make_cap(project).public_id
 
 
 def _payment(organization: Organization) -> str:
@@ -216,8 +222,14 @@ PUBLIC_OBJECTS: dict[str, Callable[[], str]] = {
     "social_provider": lambda: "github",
 }
 
-# What no object is called, by the converter of the URL.
-MISSING = {"path": "missing/thing", "str": "missing_00000000000000000000", "slug": "missing-thing", "int": "2147483647"}
+# What no object is called, by the converter of the URL; of a period, which is no object, the one that the world has.
+MISSING = {
+    "path": "missing/thing",
+    "str": "missing_00000000000000000000",
+    "slug": "missing-thing",
+    "int": "2147483647",
+    "capperiod": SpendCap.Period.LIFETIME.value,
+}
 
 
 @dataclass

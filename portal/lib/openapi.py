@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from django.urls import URLPattern
+from django.urls.converters import get_converters
 from rest_framework import serializers
 from rest_framework.views import APIView
 
@@ -25,7 +26,7 @@ TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], str], ...] = (
     (serializers.CharField, "string"),
     (serializers.DateTimeField, "string"),
 )
-CONVERTER = re.compile(r"<\w+:(\w+)>")
+CONVERTER = re.compile(r"<(\w+):(\w+)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def document(patterns: Iterable[tuple[str, URLPattern]], *, title: str, server: 
     names = {name: _plain(schema["title"]) for name, schema in components.items()}
     schema_of = {repr(answer): _renamed(schema, names) for answer, schema in zip(types, schemas, strict=True)}
     paths = {
-        "/" + CONVERTER.sub(r"{\1}", path): {
+        "/" + CONVERTER.sub(r"{\2}", path): {
             method: _operation(path, view, method, each, schema_of) for method, each in _methods(view)
         }
         for path, view, _ in found
@@ -110,7 +111,7 @@ def _methods(view: type[APIView]) -> list[tuple[str, Described]]:
 def _operation(
     path: str, view: type[APIView], method: str, each: Described, schema_of: Mapping[str, Any]
 ) -> dict[str, Any]:
-    name = re.sub(r"\W+", "_", CONVERTER.sub(r"\1", path)).strip("_")
+    name = re.sub(r"\W+", "_", CONVERTER.sub(r"\2", path)).strip("_")
     error = LambdaError if getattr(view, "errors", "") == "lambda" else Problem
     kind = PROBLEM if error is Problem else "application/json"
     operation: dict[str, Any] = {
@@ -122,8 +123,8 @@ def _operation(
         },
     }
     parameters: list[dict[str, Any]] = [
-        {"name": part, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for part in CONVERTER.findall(path)
+        {"name": part, "in": "path", "required": True, "schema": _in_path(converter)}
+        for converter, part in CONVERTER.findall(path)
     ]
     if each.query is not None:
         parameters += [
@@ -144,6 +145,12 @@ def _operation(
         key = getattr(view, "key_words", "a key")
         operation["description"] = f"Needs {key} with the scope `{scope}`." if scope else "Any key will do."
     return operation
+
+
+def _in_path(converter: str) -> dict[str, Any]:
+    """Return the schema of a part of the address; a converter that knows all its words says them as `words`."""
+    words = getattr(get_converters()[converter], "words", None)
+    return {"type": "string", "enum": list(words)} if words else {"type": "string", "minLength": 1}
 
 
 def _in_query(schema: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from portal import gallery, mailbox, selectors
+from portal.lib.api import problem
 from portal.lib.template_context import portal
 from portal.shell import Shell
 
@@ -95,6 +96,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        # A program asked for an address that no call has.
+        detail = "There is nothing at this address. The calls are listed at /api/v1/openapi.json."
+        request_id = getattr(request, "request_id", "")
+        return problem(HTTPStatus.NOT_FOUND, "object_does_not_exist", detail, request_id=request_id)
     return _failure(request, HTTPStatus.NOT_FOUND, "404.html")
 
 

@@ -26,6 +26,7 @@ from accounts.models.invitation import LIFE, invitation_digest, new_invitation_t
 from accounts.sealed import AUDIT_SECRET, SSO_CLIENT_SECRET
 from accounts.services.api_keys import CUSTOMER_SCOPES, IssuedKey, issue_key
 from accounts.services.directory_tokens import LONGEST_LIFE, IssuedToken, issue_directory_token
+from portal.lib.key_format import KeyKind
 from tests.doubles.saml_provider import certificate_of, key_named
 
 THEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -62,11 +63,18 @@ def make_key(
     project: Project,
     *,
     scopes: tuple[Scope, ...] = CUSTOMER_SCOPES,
+    kind: KeyKind = KeyKind.LIVE,
     now: datetime = THEN,
     service_account: ServiceAccount | None = None,
 ) -> IssuedKey:
     return issue_key(
-        project=project, name="test", scopes=scopes, created_by=None, now=now, service_account=service_account
+        project=project,
+        name="test",
+        scopes=scopes,
+        kind=kind,
+        created_by=None,
+        now=now,
+        service_account=service_account,
     )
 
 

@@ -34,6 +34,15 @@ def test_an_unknown_address_answers_404_in_the_shell(client: Client):
 
 
 @pytest.mark.django_db
+def test_an_unknown_address_of_the_api_is_a_problem_that_programs_read(client: Client):
+    response = client.get("/api/v1/nothing")
+
+    assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
+    assert response.json()["code"] == "object_does_not_exist"
+    assert response.json()["request_id"] == response["x-request-id"]
+
+
+@pytest.mark.django_db
 def test_an_unknown_address_still_shows_whose_organizations_they_are(client: Client):
     client.force_login(user := make_user())
     make_organization("Lighthouse Labs", owner=user)
