@@ -29,7 +29,12 @@ TABLES = (
         "billing_usageevent",
         "single measurements of usage, one partition a day",
         Whose.ORGANIZATION,
-        Deleted(USAGE, "occurred_at", through="billing_forget_usage"),
+        Deleted(
+            USAGE,
+            "occurred_at",
+            unless_words="an invoice counts them whose file is not kept yet",
+            through="billing_forget_usage",
+        ),
         "long enough to question a bill of the year before; the hourly sums stay",
         (Personal("user_id", _NUMBER),),
         of_organization=Part(
@@ -173,6 +178,14 @@ TABLES = (
         ORGANIZATION,
         _BILLED,
         of_organization=Part("invoiced_hours", shown=PROJECT | _INVOICE),
+    ),
+    Table(
+        "billing_invoicefile",
+        "where the files of invoices are, and their digests; the files themselves are kept as long",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part("invoice_files", hidden=("name",), shown=_INVOICE),
     ),
     Table(
         "billing_creditnote",

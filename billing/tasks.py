@@ -7,6 +7,7 @@ from billing import selectors
 from billing.services import (
     cap_warnings,
     credit_expiry,
+    invoice_files,
     invoice_mails,
     ledger_proof,
     month_closing,
@@ -51,6 +52,11 @@ def close_months(**_future: object) -> None:
 @shared_task(name="billing.mail_invoices", base=PortalTask, platform=True)
 def mail_invoices(**_future: object) -> None:
     invoice_mails.mail_invoices(now=timezone.now())
+
+
+@shared_task(name="billing.keep_invoice_files", base=PortalTask, platform=True)
+def keep_invoice_files(**_future: object) -> None:
+    invoice_files.keep_invoice_files(now=timezone.now())
 
 
 @shared_task(name="billing.expire_credits", base=PortalTask, platform=True)

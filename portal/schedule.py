@@ -50,6 +50,8 @@ SCHEDULE: dict[str, Entry] = {
     "close-months": {"task": "billing.close_months", "schedule": timedelta(hours=1)},
     # People read of an invoice when the mail server was away, or a person issued it.
     "mail-invoices": {"task": "billing.mail_invoices", "schedule": timedelta(minutes=5)},
+    # The file of an invoice outlives the events that it is made of. Until it is kept, they are.
+    "keep-invoice-files": {"task": "billing.keep_invoice_files", "schedule": timedelta(hours=1)},
     # Credit whose time is over is room for an hour at the most.
     "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.

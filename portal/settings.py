@@ -255,6 +255,11 @@ STATIC_ROOT = Path(env.text("STATIC_ROOT", str(VAR_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Kept as long as the invoices: in production a place that is backed up.
+    "invoice_files": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": env.text("INVOICE_FILES_DIR", str(VAR_DIR / "invoice-files"))},
+    },
     "staticfiles": {"BACKEND": "portal.lib.static_files.HashedStaticFilesStorage"},
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True

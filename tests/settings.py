@@ -22,6 +22,7 @@ MIDDLEWARE = ["tests.support.AppRoleMiddleware", *MIDDLEWARE]
 SESSION_ENGINE = "tests.sessions"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "invoice_files": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -5,6 +5,7 @@ from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
 from billing.models.fate import UsageFate
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
+from billing.models.invoice_file import InvoiceFile
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.price_notice import PriceNotice
@@ -19,6 +20,7 @@ __all__ = [
     "CreditGrant",
     "CreditNote",
     "Invoice",
+    "InvoiceFile",
     "InvoiceLine",
     "InvoiceSeries",
     "InvoicedBucket",

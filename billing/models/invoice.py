@@ -1,6 +1,6 @@
 """Invoices, what they billed, and credit notes. Rules: docs/algorithms/invoicing.md.
 
-Once issued nothing of them changes but how they stand: a trigger and the roles' privileges see to it (migration 0041).
+Once issued nothing of them changes but how they stand: a trigger and the roles' privileges see to it (migration 0019).
 """
 
 from __future__ import annotations

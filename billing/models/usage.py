@@ -41,7 +41,7 @@ class UsageEvent(models.Model):
     request_id = models.CharField(max_length=64)
     corrects = models.UUIDField(null=True)
     recorded_at = models.DateTimeField()  # when we heard: for audits, never for amounts
-    # In the order of commits within the organization (migration 0041); invoices say below which they counted.
+    # In the order of commits within the organization (migration 0019); invoices say below which they counted.
     counted_order = models.BigIntegerField(null=True)
 
     objects = UsageEventQuerySet.as_manager()

@@ -14,6 +14,7 @@ from accounts.access import OrganizationRequest, organization_required
 from accounts.models import Permission
 from billing.models import Invoice
 from billing.selectors.invoice_export import export_records
+from billing.selectors.invoice_files import kept_file_of
 from billing.selectors.invoices import invoice_page, invoice_row, invoice_rows
 from portal.lib.exports import json_lines
 
@@ -70,8 +71,11 @@ def invoice_pdf(request: OrganizationRequest, public_id: str) -> HttpResponse:
 def invoice_export(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Stream everything that the invoice is computed from, for `verify-invoice`."""
     invoice = _issued(request, public_id)
-    records = export_records(request.organization, invoice)
-    answer = StreamingHttpResponse(json_lines(records), content_type="application/jsonl")
+    kept = kept_file_of(invoice)
+    lines = json_lines(export_records(request.organization, invoice)) if kept is None else kept.parts
+    answer = StreamingHttpResponse(lines, content_type="application/jsonl")
+    if kept is not None:
+        answer["Repr-Digest"] = f"sha-256=:{kept.digest}:"
     answer["Content-Disposition"] = f'attachment; filename="{invoice.number}.jsonl"'
     # The door passes any answer on; its type only names the usual one.
     return answer  # type: ignore[return-value]

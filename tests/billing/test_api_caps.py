@@ -145,7 +145,7 @@ def test_no_other_period_is_there(client, manager, key):
 
 
 def test_only_keys_that_manage_keys_may_and_none_of_their_own_kind(ask, project, manager, key):
-    reader = make_key(project, scopes=[Scope.BILLING_READ]).secret
+    reader = make_key(project, scopes=(Scope.BILLING_READ,)).secret
     for method in ("GET", "PUT", "DELETE"):
         assert ask(reader, method, (key, "day"), limit="5.00")[0] == 403
 
