@@ -18,6 +18,9 @@ from tests import asvs
 # Whole portals, which one worker starts after the other: two at once only slow each other down. xdist's own groups
 # write into pytest's node ids, which pytest 9.2 no longer lets anybody do.
 ONE_AT_A_TIME = ("tests/journeys/", "tests/test_up.py")
+# Files whose scene takes longer to make than most of their tests: a second worker would make it again. At full counts
+# the tests are what takes long.
+ONE_SCENE = ("tests/test_named_objects.py", "tests/test_tenant_mutants.py", "tests/test_canaries.py")
 
 
 def _attach() -> tuple[Postgres, Valkey]:
@@ -69,12 +72,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
-class _PortalsOneAtATime(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types
-    """Any worker takes the next test, but all tests that start whole portals go to the same one."""
+class _Turns(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types
+    """Any worker takes the next test, but all that start whole portals go to the same one, and so does a scene's file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "portals" if nodeid.startswith(ONE_AT_A_TIME) else nodeid
+        if nodeid.startswith(ONE_AT_A_TIME):
+            return "portals"
+        return nodeid.partition("::")[0] if nodeid.startswith(ONE_SCENE) and "PROVE" not in os.environ else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    return _PortalsOneAtATime(config, log)
+    return _Turns(config, log)
