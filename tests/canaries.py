@@ -56,6 +56,8 @@ KEPT: dict[str, str] = {
     "billing_invoice.number": "made by the portal; what is issued cannot be changed",
     "billing_invoice.tax_treatment": "a word of the code",
     "billing_invoice.tax_legend": "a sentence of the code; what is issued cannot be changed",
+    "billing_invoicefile.digest": "a digest",
+    "billing_invoicefile.name": "public ids",
     "billing_invoiceline.parts": "public ids and amounts; what is issued cannot be changed",
     "billing_invoiceline.product": "a word of the price list",
     "billing_ledgeraccount.currency": "a word of the code",

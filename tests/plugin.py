@@ -73,7 +73,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 class _Turns(LoadScopeScheduling):  # type: ignore[misc]  # xdist carries no types
-    """Any worker takes the next test, but all that start whole portals go to the same one, and so does a scene's file."""
+    """Any worker takes the next test, but whole portals start on one, and the tests of one scene stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(ONE_AT_A_TIME):

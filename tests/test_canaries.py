@@ -46,6 +46,7 @@ SILENT = {
     "compute:api-image-list": "the price list",
     "billing:api-key": "numbers",
     "billing:api-cap-list": "numbers",
+    "billing:api-key-cap": "numbers",
     "billing:api-invoice-list": "numbers",
     "billing:invoice-pdf": "its text is compressed; the page says the same and is searched",
     "accounts:scim-config": "what the protocol can do",
