@@ -7,12 +7,14 @@ from billing import selectors
 from billing.services import (
     cap_warnings,
     credit_expiry,
+    disputes,
     invoice_mails,
     ledger_proof,
     month_closing,
     partitions,
     payments,
     price_notices,
+    refunding,
     reservations,
     stripe_events,
 )
@@ -76,6 +78,26 @@ def look_after_payments(**_future: object) -> None:
 @shared_task(name="billing.mail_payments", base=PortalTask, platform=True)
 def mail_payments(**_future: object) -> None:
     payments.mail_payments(now=timezone.now())
+
+
+@shared_task(name="billing.look_after_refunds", base=PortalTask, platform=True)
+def look_after_refunds(**_future: object) -> None:
+    refunding.look_after_refunds(now=timezone.now())
+
+
+@shared_task(name="billing.mail_refunds", base=PortalTask, platform=True)
+def mail_refunds(**_future: object) -> None:
+    refunding.mail_refunds(now=timezone.now())
+
+
+@shared_task(name="billing.look_after_disputes", base=PortalTask, platform=True)
+def look_after_disputes(**_future: object) -> None:
+    disputes.look_after_disputes(now=timezone.now())
+
+
+@shared_task(name="billing.mail_disputes", base=PortalTask, platform=True)
+def mail_disputes(**_future: object) -> None:
+    disputes.mail_disputes(now=timezone.now())
 
 
 @shared_task(name="billing.work_stripe_events", base=PortalTask, platform=True)

@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/credit/payments/<str:public_id>/", credit.payment_detail, name="payment-detail"),
     path("o/<slug:organization>/credit/payments/<str:public_id>/pay/", credit.checkout, name="payment-checkout"),
     path("o/<slug:organization>/credit/payments/<str:public_id>/cancel/", credit.payment_cancel, name="payment-cancel"),
+    path("o/<slug:organization>/credit/payments/<str:public_id>/refund/", credit.refund, name="payment-refund"),
     path("webhooks/stripe", webhooks.stripe, name="stripe-webhook"),
     path("o/<slug:organization>/invoices/", invoices.invoice_list, name="invoice-list"),
     path("o/<slug:organization>/invoices/<str:public_id>/", invoices.invoice_detail, name="invoice-detail"),

@@ -210,6 +210,7 @@ POLICY: dict[str, Rule] = {
     "billing:payment-detail": of(Permission.VIEW_SPEND, public_id="payment"),
     "billing:payment-checkout": of(Permission.MANAGE_BILLING, public_id="payment"),
     "billing:payment-cancel": of(Permission.MANAGE_BILLING, public_id="payment"),
+    "billing:payment-refund": of(Permission.MANAGE_BILLING, public_id="payment"),
     "billing:stripe-webhook": of(Audience.SIGNED),
     "billing:invoice-list": of(Permission.VIEW_SPEND),
     "billing:invoice-detail": of(Permission.VIEW_SPEND, public_id="invoice"),

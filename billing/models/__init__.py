@@ -3,11 +3,13 @@
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
+from billing.models.dispute import Dispute
 from billing.models.fate import UsageFate
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.price_notice import PriceNotice
+from billing.models.refund import Refund
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "ContractPrice",
     "CreditGrant",
     "CreditNote",
+    "Dispute",
     "Invoice",
     "InvoiceLine",
     "InvoiceSeries",
@@ -26,6 +29,7 @@ __all__ = [
     "LedgerEntry",
     "Payment",
     "PriceNotice",
+    "Refund",
     "Reservation",
     "Route",
     "SpendByCause",

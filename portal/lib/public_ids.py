@@ -56,6 +56,8 @@ new_scimgroup_id = _maker("scimgroup")
 new_acct_id = _maker("acct")
 new_txn_id = _maker("txn")
 new_pay_id = _maker("pay")
+new_dispute_id = _maker("dispute")
+new_refund_id = _maker("refund")
 new_inv_id = _maker("inv")
 new_cnote_id = _maker("cnote")
 

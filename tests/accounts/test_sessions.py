@@ -206,6 +206,7 @@ SENSITIVE = {
     "billing:cap-create",
     "billing:cap-change",
     "billing:cap-remove",
+    "billing:payment-refund",
     "accounts:key-create",
     "accounts:key-change",
     "accounts:key-rotate",
