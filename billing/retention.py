@@ -211,6 +211,20 @@ TABLES = (
         of_person=Part("payments", "t.created_by_id = %(user)s", shown=MADE_BY),
     ),
     Table(
+        "billing_paymentmethod",
+        "cards that the payment provider keeps: brand, last four digits, when they expire",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "payments were made with them",
+        (Personal("removed_by_id", _NUMBER),),
+        of_organization=Part("payment_methods", shown={"removed_by_id": name_of("accounts_user", "removed_by_id")}),
+        of_person=Part(
+            "payment_methods",
+            "t.removed_by_id = %(user)s",
+            shown={"removed_by_id": name_of("accounts_user", "removed_by_id")},
+        ),
+    ),
+    Table(
         "billing_refund",
         "what went back of payments, or was asked to",
         Whose.ORGANIZATION,

@@ -6,6 +6,7 @@ from django.utils import timezone
 from billing import selectors
 from billing.services import (
     cap_warnings,
+    cards,
     credit_expiry,
     disputes,
     invoice_mails,
@@ -98,6 +99,16 @@ def look_after_disputes(**_future: object) -> None:
 @shared_task(name="billing.mail_disputes", base=PortalTask, platform=True)
 def mail_disputes(**_future: object) -> None:
     disputes.mail_disputes(now=timezone.now())
+
+
+@shared_task(name="billing.read_cards", base=PortalTask, platform=True)
+def read_cards(organization_id: int, **_future: object) -> None:
+    cards.read_cards(organization_id=organization_id, now=timezone.now())
+
+
+@shared_task(name="billing.let_cards_go", base=PortalTask, platform=True)
+def let_cards_go(**_future: object) -> None:
+    cards.let_cards_go(now=timezone.now())
 
 
 @shared_task(name="billing.work_stripe_events", base=PortalTask, platform=True)

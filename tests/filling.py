@@ -33,6 +33,7 @@ from tests.factories.accounts import (
 from tests.factories.billing import (
     make_cap,
     make_cap_warning,
+    make_card,
     make_contract,
     make_credit_note,
     make_dispute,
@@ -84,6 +85,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         now=NOW,
     )
     make_refund(paid, reason=f"bought twice {word}", now=NOW)
+    make_card(organization, brand=f"brand {word}"[:24], removed_by=user, now=NOW)
     make_dispute(paid, state=Dispute.State.CLOSED, reason=f"reason {word}", now=NOW)
     own = AgreedPrice(sku, 1)
     # One after the other, in hours to come: nothing is priced with them.

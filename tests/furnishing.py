@@ -63,6 +63,7 @@ from tests.factories.billing import (
     make_bought_credit,
     make_cap,
     make_cap_warning,
+    make_card,
     make_dispute,
     make_invoice,
     make_payment,
@@ -87,6 +88,7 @@ STATES: dict[str, list[str]] = {
     "cap": ["open", "full", "warns_only"],
     "payment": [*(state.value for state in Payment.State), "unspent", "disputed"],
     "invoice": ["paid"],
+    "card": ["default", "other", "expired"],
 }
 
 
@@ -141,6 +143,11 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     for refund_state in (one for one in Refund.State if one != Refund.State.ASKED and one not in Refund.ON_THE_WAY):
         make_refund(refunded, state=refund_state, reason=LONG_NAME * 5, now=now)
     make_refund(refunded, now=now)
+    cards = {
+        "default": make_card(organization, is_default=True, now=now).public_id,
+        "other": make_card(organization, brand="b" * 24, now=now).public_id,
+        "expired": make_card(organization, expires_year=2020, now=now).public_id,
+    }
     disputed = make_bought_credit(organization, now=now)
     for dispute_state in (one for one in Dispute.State if one not in Dispute.CONTESTED):
         make_dispute(disputed, state=dispute_state, now=now)
@@ -150,6 +157,7 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
         "cap": _caps(organization, now),
         "invoice": {"paid": paid.public_id},
         "payment": payments,
+        "card": cards,
     }
 
 

@@ -119,6 +119,17 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class CardSeen:
+    """A card that the provider keeps for a customer."""
+
+    stripe_id: str
+    brand: str
+    last_four: str
+    expires_month: int
+    expires_year: int
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """A message of the provider: which of its objects something happened to."""
 
@@ -233,6 +244,60 @@ def payment_of(kind: str, object_id: str) -> str | None:
         else:
             return None
         return _noted(found, PAYMENT)
+
+
+def open_setup(
+    *, customer_id: str, organization_id: str, success_url: str, cancel_url: str, idempotency_key: str
+) -> str | None:
+    """Return the address of a hosted page that keeps a card, the same for the same key within a day; None once over."""
+    given: Any = {
+        "mode": "setup",
+        "currency": CURRENCY,
+        "customer": customer_id,
+        "allowed_payment_method_types": ["card"],
+        "success_url": success_url,
+        "cancel_url": cancel_url,
+        "metadata": {ORGANIZATION: organization_id},
+    }
+    with _asking():
+        made = _client().v1.checkout.sessions.create(given, options={"idempotency_key": idempotency_key})
+        # A repeated key gives the answer of then.
+        return _client().v1.checkout.sessions.retrieve(made.id).url
+
+
+def open_portal(*, customer_id: str, return_url: str) -> str:
+    """Return the address of the provider's own pages for a customer, good for some minutes."""
+    with _asking():
+        given: Any = {"customer": customer_id, "return_url": return_url}
+        return _client().v1.billing_portal.sessions.create(given).url
+
+
+def cards_of(customer_id: str) -> list[CardSeen]:
+    """Return the cards that are kept for a customer, oldest first."""
+    with _asking():
+        given: Any = {"customer": customer_id, "type": "card", "limit": 100}
+        cards = [_card_seen(found) for found in _client().v1.payment_methods.list(given).auto_paging_iter()]
+        return cards[::-1]
+
+
+def detach_card(stripe_id: str) -> None:
+    """Let a card be forgotten. One that is forgotten stays so."""
+    with _asking():
+        if _id_of(_client().v1.payment_methods.retrieve(stripe_id).customer):
+            _client().v1.payment_methods.detach(stripe_id)
+
+
+def customer_of_card(stripe_id: str) -> str:
+    """Return the provider's id of the customer that a card is kept for, empty for none."""
+    with _asking():
+        return _id_of(_client().v1.payment_methods.retrieve(stripe_id).customer)
+
+
+def organization_of_setup(session_id: str) -> str | None:
+    """Return the public id of the organization for which a hosted page keeps a card; None for a page of a payment."""
+    with _asking():
+        session = _client().v1.checkout.sessions.retrieve(session_id)
+        return _noted(session, ORGANIZATION) if session.mode == "setup" else None
 
 
 def refund(*, refund_id: str, intent_id: str, amount_cents: int, idempotency_key: str) -> RefundSeen:
@@ -372,6 +437,11 @@ def _refund_seen(found: Any) -> RefundSeen:
         amount_cents=found.amount,
         currency=found.currency,
     )
+
+
+def _card_seen(found: Any) -> CardSeen:
+    card = found.card
+    return CardSeen(found.id, card.brand or "", card.last4 or "", card.exp_month, card.exp_year)
 
 
 def _dispute_seen(found: Any) -> DisputeSeen:

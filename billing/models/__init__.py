@@ -8,6 +8,7 @@ from billing.models.fate import UsageFate
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
+from billing.models.payment_method import PaymentMethod
 from billing.models.price_notice import PriceNotice
 from billing.models.refund import Refund
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
@@ -28,6 +29,7 @@ __all__ = [
     "LedgerAccount",
     "LedgerEntry",
     "Payment",
+    "PaymentMethod",
     "PriceNotice",
     "Refund",
     "Reservation",

@@ -29,6 +29,7 @@ class BillingAccount(models.Model):
     organization = models.OneToOneField(Organization, on_delete=models.PROTECT, related_name="billing_account")
     stripe_customer_id = models.CharField(max_length=64, null=True, unique=True)  # none before the first payment
     generation = models.PositiveSmallIntegerField(default=0)  # of the key under which the provider is asked
+    setup_number = models.PositiveIntegerField(default=0, db_default=0)  # how often somebody began to add a card
     created_at = models.DateTimeField()
 
     objects = BillingAccountQuerySet.as_manager()

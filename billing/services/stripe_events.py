@@ -8,7 +8,8 @@ from django.db import transaction
 
 from billing.gateways import payment_provider
 from billing.gateways.payment_provider import API_VERSION, ProviderRefusal, ProviderTrouble, Told
-from billing.models import Payment, Refund, StripeEvent
+from billing.models import BillingAccount, Payment, PaymentMethod, Refund, StripeEvent
+from billing.services.cards import read_cards
 from billing.services.disputes import read_dispute
 from billing.services.payments import PaymentDiffers, read_payment
 from billing.services.refunding import settle_refund
@@ -32,6 +33,10 @@ ACTED_ON = (
     "refund.updated",
     "refund.failed",
     "charge.refunded",
+    "payment_method.attached",
+    "payment_method.updated",
+    "payment_method.automatically_updated",
+    "payment_method.detached",
     "charge.dispute.created",
     "charge.dispute.updated",
     "charge.dispute.closed",
@@ -140,10 +145,16 @@ def _look_into(event: StripeEvent, now: datetime) -> StripeEvent.State:
     if event.type.startswith("charge.dispute."):
         state = read_dispute(stripe_id=event.object_id, now=now)
         return State.IGNORED if state is None else State.DONE
+    if event.type.startswith("payment_method."):
+        return _look_into_cards(_organization_of_card(event.object_id), now)
     if event.type.startswith(("refund.", "charge.refunded")):
         return _look_into_refunds(event, now)
     public_id = payment_provider.payment_of(event.type, event.object_id)
     payment = Payment.objects.filter(public_id=public_id).first() if public_id else None
+    if payment is None and event.type.startswith("checkout.session."):
+        named = payment_provider.organization_of_setup(event.object_id)
+        accounts = BillingAccount.objects.filter(organization__public_id=named or "")
+        return _look_into_cards(accounts.values_list("organization_id", flat=True).first(), now)
     if payment is None:
         # Another program may sell through the same account.
         return State.IGNORED
@@ -172,3 +183,20 @@ def _look_into_refunds(event: StripeEvent, now: datetime) -> StripeEvent.State:
         else:
             settle_refund(refund_id=refund_id, seen=one, now=now)
     return State.DONE
+
+
+def _look_into_cards(organization_id: int | None, now: datetime) -> StripeEvent.State:
+    if organization_id is None:
+        # Another program may sell through the same account.
+        return State.IGNORED
+    read_cards(organization_id=organization_id, now=now)
+    return State.DONE
+
+
+def _organization_of_card(stripe_id: str) -> int | None:
+    known = PaymentMethod.objects.filter(stripe_payment_method_id=stripe_id)
+    if (organization_id := known.values_list("organization_id", flat=True).first()) is not None:
+        return organization_id
+    customer_id = payment_provider.customer_of_card(stripe_id)
+    accounts = BillingAccount.objects.filter(stripe_customer_id=customer_id) if customer_id else []
+    return next((account.organization_id for account in accounts), None)

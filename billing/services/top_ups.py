@@ -17,6 +17,7 @@ from billing.gateways import payment_provider
 from billing.gateways.payment_provider import Checkout, ProviderRefusal, ProviderTrouble
 from billing.models import BillingAccount, Payment
 from billing.selectors.disputes import is_disputed
+from billing.services.customers import customer_of
 from billing.services.payments import give_up_unopened, settle_payment
 from billing.services.provider_keys import renewing_key_of
 from portal.lib.crashpoints import crashpoint
@@ -31,7 +32,6 @@ LARGEST_CENTS = 10_000_00
 MOST_UNFINISHED = 10
 # A customer who comes back from the provider's page has told us so; others are looked after.
 FIRST_LOOK = timedelta(minutes=10)
-CLOCKS_DIFFER = timedelta(minutes=10)
 
 
 class UnableToTopUp(DomainError):
@@ -104,7 +104,7 @@ def open_payment_page(*, payment: Payment, back: WaysBack) -> str | None:
     try:
         if payment.stripe_session_id is not None:
             return payment_provider.read_checkout(payment.stripe_session_id)[0].url
-        checkout = _open(payment, _customer_of(payment.organization), back)
+        checkout = _open(payment, customer_of(payment.organization), back)
     except (ProviderTrouble, ProviderRefusal) as error:
         log.warning("billing.payment.not_opened", payment=payment.public_id, problem=str(error))
         raise ProviderUnavailable(
@@ -153,23 +153,3 @@ def _open(payment: Payment, customer_id: str, back: WaysBack) -> Checkout:
             cancel_url=back.canceled,
             idempotency_key=f"open:{payment.public_id}:{payment.generation}",
         )
-
-
-def _customer_of(organization: Organization) -> str:
-    """Return who the organization is at the provider; the first payment makes it known there, by its name alone."""
-    account = BillingAccount.objects.owned_by(organization).get()
-    if account.stripe_customer_id is not None:
-        return account.stripe_customer_id
-    customer_id = account.generation and payment_provider.find_customer(
-        organization_id=organization.public_id, since=account.created_at - CLOCKS_DIFFER
-    )
-    if not customer_id:
-        with renewing_key_of(account):
-            customer_id = payment_provider.create_customer(
-                name=organization.name,
-                organization_id=organization.public_id,
-                idempotency_key=f"customer:{organization.public_id}:{account.generation}",
-            )
-    # Two at once are given the same customer, by the same key.
-    BillingAccount.objects.filter(pk=account.pk).update(stripe_customer_id=customer_id)
-    return customer_id

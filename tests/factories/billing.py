@@ -15,6 +15,7 @@ from billing.models import (
     Dispute,
     Invoice,
     Payment,
+    PaymentMethod,
     PriceNotice,
     Refund,
     Reservation,
@@ -178,6 +179,31 @@ def make_refund(
         decided_at=None if is_asked else now,
         ended_at=None if is_asked or state in Refund.ON_THE_WAY else now,
         look_at=now,
+    )
+
+
+def make_card(
+    organization: Organization,
+    *,
+    is_default: bool = False,
+    brand: str = "visa",
+    stripe_id: str | None = None,
+    expires_year: int = 2030,
+    removed_by: User | None = None,
+    now: datetime = NOW,
+) -> PaymentMethod:
+    """A card as its row says it; nobody asked a provider."""
+    return PaymentMethod.objects.create(
+        organization=organization,
+        stripe_payment_method_id=stripe_id or f"pm_{next(_numbers)}",
+        brand=brand,
+        last_four="4242",
+        expires_month=12,
+        expires_year=expires_year,
+        is_default=is_default,
+        created_at=now,
+        removed_at=now if removed_by else None,
+        removed_by=removed_by,
     )
 
 

@@ -41,10 +41,16 @@ def test_the_evidence_says_what_was_used_and_is_a_file(dispute):
 
     assert file["Content-Disposition"] == f'attachment; filename="{dispute.public_id}.txt"'
     text = file.content.decode()
-    for words in ("2026-11-22 model.demo.input: 2000000 units, $2", invoice.number, "Acme AI", "fraudulent", "$25.00"):
+    for words in (
+        "2026-11-22 model.demo.input: 2000000 units, $2",
+        str(invoice.number),
+        "Acme AI",
+        "fraudulent",
+        "$25.00",
+    ):
         assert words in text
     assert "Send the evidence" in page
-    assert escape(invoice.number) in page
+    assert escape(str(invoice.number)) in page
 
 
 def test_the_evidence_fits_into_what_the_provider_takes(dispute):

@@ -13,6 +13,7 @@ from accounts.models import AuditEvent, Role
 from accounts.services.staff import StaffGroup
 from billing.models import AccountKind, CreditGrant, LedgerAccount, Payment, Refund, SpendCap, StripeEvent
 from billing.selectors import prove_ledger
+from billing.services.credit_expiry import expire_credits
 from billing.services.payments import PaymentDiffers, read_payment
 from billing.services.refunding import LOOK_AGAIN, look_after_refunds, mail_refunds, read_refund
 from billing.services.refunds import (
@@ -324,3 +325,19 @@ def test_credit_that_ended_meanwhile_is_not_paid_back(double, browser, organizat
     with pytest.raises(UnableToRefund, match="Nothing of this payment is unspent"):
         ask_for_refund(payment=payment, by=desk[0], now=timezone.now())
     assert limit_nano(organization) % NANO_PER_CENT == 0
+
+
+def test_credit_that_ends_twice_with_the_same_balance_ends_twice(double, browser, organization, desk):
+    """What failed to go back after the rest had ended is as much as had ended then."""
+    payment = bought(double, browser, organization, FAILING)
+    refund = approved(payment, desk, 1250)
+    CreditGrant.objects.filter(source=f"payment:{payment.public_id}").update(expires_at=timezone.now())
+    assert expire_credits(now=timezone.now()) == 1
+    double.control("clock", seconds=DAY + 1)
+    read_refund(refund_id=refund.pk, now=timezone.now())
+    assert limit_nano(organization) == STARTER + 12 * NANO_PER_USD + NANO_PER_USD // 2
+
+    assert expire_credits(now=timezone.now()) == 1
+    assert expire_credits(now=timezone.now()) == 0
+    assert limit_nano(organization) == STARTER
+    assert books(organization)[AccountKind.BREAKAGE] == 25 * NANO_PER_USD
