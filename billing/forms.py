@@ -85,6 +85,19 @@ class TopUpForm(forms.Form):
         return int(self.cleaned_data["amount"] * 100)
 
 
+class RefundForm(forms.Form):
+    """For staff: part of a payment to give back."""
+
+    payment = forms.CharField(label=_("Payment (pay_…)"), max_length=32)
+    amount = forms.DecimalField(
+        label=_("Amount in US dollars"), max_digits=8, decimal_places=2, min_value=Decimal("0.01")
+    )
+    reason = forms.CharField(label=_("Reason, which the customer reads"), max_length=300)
+
+    def amount_cents(self) -> int:
+        return int(self.cleaned_data["amount"] * 100)
+
+
 class FateSearchForm(forms.Form):
     """For staff: which event they ask about."""
 

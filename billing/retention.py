@@ -8,6 +8,8 @@ USAGE = Age(months=13)
 _BILLED = "it is what was billed, and tax law asks for ten years"
 _NUMBER = "a number, which leads to nobody once they are erased"
 _STAFF = "a public id of a member of staff: two people answer for a credit note"
+_TWO_PEOPLE = "a public id: two people answer for money that goes back"
+_PAYMENT = {"payment_id": name_of("billing_payment", "payment_id")}
 _KEY = {"api_key_id": name_of("accounts_apikey", "api_key_id")}
 _CAP = {"cap_id": name_of("billing_spendcap", "cap_id")}
 _CAUSES = """CASE t.cause
@@ -220,6 +222,38 @@ TABLES = (
         (Personal("created_by_id", _NUMBER),),
         of_organization=Part("payments", shown=MADE_BY),
         of_person=Part("payments", "t.created_by_id = %(user)s", shown=MADE_BY),
+    ),
+    Table(
+        "billing_paymentmethod",
+        "cards that the payment provider keeps: brand, last four digits, when they expire",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "payments were made with them",
+        (Personal("removed_by_id", _NUMBER),),
+        of_organization=Part("payment_methods", shown={"removed_by_id": name_of("accounts_user", "removed_by_id")}),
+        of_person=Part(
+            "payment_methods",
+            "t.removed_by_id = %(user)s",
+            shown={"removed_by_id": name_of("accounts_user", "removed_by_id")},
+        ),
+    ),
+    Table(
+        "billing_refund",
+        "what went back of payments, or was asked to",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (Personal("asked_by", _TWO_PEOPLE), Personal("decided_by", _TWO_PEOPLE)),
+        of_organization=Part("refunds", hidden=("asked_by", "decided_by"), shown=_PAYMENT),
+    ),
+    Table(
+        "billing_dispute",
+        "payments that their bank took back or asked about",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (Personal("answered_by", "a public id of a member of staff: somebody answers for what a bank is told"),),
+        of_organization=Part("disputes", hidden=("answered_by",), shown=_PAYMENT),
     ),
     Table(
         "billing_stripeevent",

@@ -6,7 +6,9 @@ from django.utils import timezone
 from billing import selectors
 from billing.services import (
     cap_warnings,
+    cards,
     credit_expiry,
+    disputes,
     invoice_files,
     invoice_mails,
     ledger_proof,
@@ -14,6 +16,7 @@ from billing.services import (
     partitions,
     payments,
     price_notices,
+    refunding,
     reservations,
     stripe_events,
 )
@@ -82,6 +85,36 @@ def look_after_payments(**_future: object) -> None:
 @shared_task(name="billing.mail_payments", base=PortalTask, platform=True)
 def mail_payments(**_future: object) -> None:
     payments.mail_payments(now=timezone.now())
+
+
+@shared_task(name="billing.look_after_refunds", base=PortalTask, platform=True)
+def look_after_refunds(**_future: object) -> None:
+    refunding.look_after_refunds(now=timezone.now())
+
+
+@shared_task(name="billing.mail_refunds", base=PortalTask, platform=True)
+def mail_refunds(**_future: object) -> None:
+    refunding.mail_refunds(now=timezone.now())
+
+
+@shared_task(name="billing.look_after_disputes", base=PortalTask, platform=True)
+def look_after_disputes(**_future: object) -> None:
+    disputes.look_after_disputes(now=timezone.now())
+
+
+@shared_task(name="billing.mail_disputes", base=PortalTask, platform=True)
+def mail_disputes(**_future: object) -> None:
+    disputes.mail_disputes(now=timezone.now())
+
+
+@shared_task(name="billing.read_cards", base=PortalTask, platform=True)
+def read_cards(organization_id: int, **_future: object) -> None:
+    cards.read_cards(organization_id=organization_id, now=timezone.now())
+
+
+@shared_task(name="billing.let_cards_go", base=PortalTask, platform=True)
+def let_cards_go(**_future: object) -> None:
+    cards.let_cards_go(now=timezone.now())
 
 
 @shared_task(name="billing.work_stripe_events", base=PortalTask, platform=True)

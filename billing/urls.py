@@ -11,7 +11,7 @@ from billing.api import operator
 from billing.api import spend as spend_api
 from billing.api import usage as usage_api
 from billing.models import SpendCap
-from billing.views import caps, credit, invoices, spend
+from billing.views import caps, cards, credit, invoices, spend
 
 app_name = "billing"
 
@@ -35,6 +35,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/credit/payments/<str:public_id>/", credit.payment_detail, name="payment-detail"),
     path("o/<slug:organization>/credit/payments/<str:public_id>/pay/", credit.checkout, name="payment-checkout"),
     path("o/<slug:organization>/credit/payments/<str:public_id>/cancel/", credit.payment_cancel, name="payment-cancel"),
+    path("o/<slug:organization>/credit/payments/<str:public_id>/refund/", credit.refund, name="payment-refund"),
+    path("o/<slug:organization>/credit/cards/", cards.card_list, name="card-list"),
+    path("o/<slug:organization>/credit/cards/add/", cards.card_add, name="card-add"),
+    path("o/<slug:organization>/credit/cards/page/", cards.card_page, name="card-page"),
+    path("o/<slug:organization>/credit/cards/portal/", cards.customer_portal, name="customer-portal"),
+    path("o/<slug:organization>/credit/cards/<str:public_id>/default/", cards.card_default, name="card-default"),
+    path("o/<slug:organization>/credit/cards/<str:public_id>/remove/", cards.card_remove, name="card-remove"),
     path("webhooks/stripe", webhooks.stripe, name="stripe-webhook"),
     path("o/<slug:organization>/invoices/", invoices.invoice_list, name="invoice-list"),
     path("o/<slug:organization>/invoices/<str:public_id>/", invoices.invoice_detail, name="invoice-detail"),

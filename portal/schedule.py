@@ -44,6 +44,17 @@ SCHEDULE: dict[str, Entry] = {
     "look-after-payments": {"task": "billing.look_after_payments", "schedule": timedelta(minutes=1)},
     # People read of a payment when the hint was lost or the mail server away.
     "mail-payments": {"task": "billing.mail_payments", "schedule": timedelta(minutes=5)},
+    # An approved refund whose hint was lost waits this long; those on their way are asked after ten minutes apart each.
+    "look-after-refunds": {"task": "billing.look_after_refunds", "schedule": timedelta(minutes=1)},
+    # People read of a refund when the hint was lost or the mail server away.
+    "mail-refunds": {"task": "billing.mail_refunds", "schedule": timedelta(minutes=5)},
+    # Evidence whose hint was lost waits this long; disputes are asked after, and what became unspent is frozen, ten
+    # minutes apart each.
+    "look-after-disputes": {"task": "billing.look_after_disputes", "schedule": timedelta(minutes=1)},
+    # People read of a dispute when the hint was lost or the mail server away.
+    "mail-disputes": {"task": "billing.mail_disputes", "schedule": timedelta(minutes=5)},
+    # A removed card is not charged from that moment on; the provider forgets it when the hint was lost or it was away.
+    "let-cards-go": {"task": "billing.let_cards_go", "schedule": timedelta(minutes=5)},
     # Higher prices are announced 30 days ahead: people read it within an hour, also who has begun to use it since.
     "tell-of-prices": {"task": "billing.tell_of_prices", "schedule": timedelta(hours=1)},
     # Invoices of a month are there an hour after its grace; one that failed is tried again. Late events change nothing.

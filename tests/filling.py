@@ -9,7 +9,7 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import Contract, CreditNote, SpendCap, UsageFate, WriteOff
+from billing.models import Contract, CreditNote, Dispute, SpendCap, UsageFate, WriteOff
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
@@ -33,12 +33,15 @@ from tests.factories.accounts import (
 from tests.factories.billing import (
     make_cap,
     make_cap_warning,
+    make_card,
     make_contract,
     make_credit_note,
+    make_dispute,
     make_invoice,
     make_payment,
     make_price_notice,
     make_record,
+    make_refund,
     make_reservation,
 )
 from tests.factories.catalog import make_proposal
@@ -73,7 +76,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
     make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
-    make_payment(
+    paid = make_payment(
         organization,
         created_by=user,
         session_id=f"cs_{word}",
@@ -81,6 +84,9 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         customer_id=f"cus_{word}",
         now=NOW,
     )
+    make_refund(paid, reason=f"bought twice {word}", now=NOW)
+    make_card(organization, brand=f"brand {word}"[:24], removed_by=user, now=NOW)
+    make_dispute(paid, state=Dispute.State.CLOSED, reason=f"reason {word}", now=NOW)
     own = AgreedPrice(sku, 1)
     # One after the other, in hours to come: nothing is priced with them.
     begins = next_hour(NOW) + timedelta(hours=Contract.objects.owned_by(organization).count())

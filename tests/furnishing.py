@@ -34,7 +34,7 @@ from accounts.services.audit_endpoints import rotate_endpoint_secret
 from accounts.services.directory_tokens import revoke_directory_token
 from accounts.services.key_rotation import rotate_key
 from accounts.services.service_accounts import disable_service_account
-from billing.models import Payment, SpendCap
+from billing.models import Dispute, Payment, Refund, SpendCap
 from billing.services.caps import CapTarget
 from billing.services.usage import record_usage
 from catalog.models import LeaseClass, ServedModel
@@ -59,7 +59,17 @@ from tests.factories.accounts import (
     make_sso_identity,
     make_user,
 )
-from tests.factories.billing import make_cap, make_cap_warning, make_invoice, make_payment, make_record
+from tests.factories.billing import (
+    make_bought_credit,
+    make_cap,
+    make_cap_warning,
+    make_card,
+    make_dispute,
+    make_invoice,
+    make_payment,
+    make_record,
+    make_refund,
+)
 from tests.factories.compute import make_pool, make_request, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -76,8 +86,9 @@ STATES: dict[str, list[str]] = {
     "directory_token": KEY_STATES,
     "receipt": [status.value for status in Receipt.Status],
     "cap": ["open", "full", "warns_only"],
-    "payment": [state.value for state in Payment.State],
+    "payment": [*(state.value for state in Payment.State), "unspent", "disputed"],
     "invoice": ["paid"],
+    "card": ["default", "other", "expired"],
 }
 
 
@@ -127,11 +138,26 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     _sign_on(organization)
     _usage(organization, now)
     payments = {state.value: make_payment(organization, state=state, now=now).public_id for state in Payment.State}
+    payments["unspent"] = make_bought_credit(organization, now=now).public_id
+    refunded = Payment.objects.get(public_id=payments["succeeded"])
+    for refund_state in (one for one in Refund.State if one != Refund.State.ASKED and one not in Refund.ON_THE_WAY):
+        make_refund(refunded, state=refund_state, reason=LONG_NAME * 5, now=now)
+    make_refund(refunded, now=now)
+    cards = {
+        "default": make_card(organization, is_default=True, now=now).public_id,
+        "other": make_card(organization, brand="b" * 24, now=now).public_id,
+        "expired": make_card(organization, expires_year=2020, now=now).public_id,
+    }
+    disputed = make_bought_credit(organization, now=now)
+    for dispute_state in (one for one in Dispute.State if one not in Dispute.CONTESTED):
+        make_dispute(disputed, state=dispute_state, now=now)
+    payments["disputed"] = disputed.public_id
     paid = make_invoice(organization.projects.order_by("pk")[0], now=now)
     return objects | {
         "cap": _caps(organization, now),
         "invoice": {"paid": paid.public_id},
         "payment": payments,
+        "card": cards,
     }
 
 

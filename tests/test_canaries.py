@@ -20,11 +20,13 @@ from accounts.models import AuditEndpoint, Domain, Invitation, Notice, Role, Sco
 from accounts.services.closing import GRACE, close_due_organizations, keep_organization, request_deletion
 from accounts.services.erasure import erase_person
 from accounts.services.invitations import mail_invitation
-from billing.models import CapWarning, Payment, PriceNotice
+from billing.models import CapWarning, Dispute, Payment, PriceNotice, Refund
 from billing.services.cap_warnings import mail_warnings
+from billing.services.disputes import mail_disputes
 from billing.services.invoice_mails import mail_invoices
 from billing.services.payments import mail_payments
 from billing.services.price_notices import mail_price_notices
+from billing.services.refunding import mail_refunds
 from catalog.models import Price
 from dev.paths import ROOT
 from portal.lib.tenancy import as_platform
@@ -222,6 +224,12 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         CapWarning.objects.owned_by(side.organization).update(warned_at=NOW, mailed_at=None)
         paid = Payment.State.SUCCEEDED
         Payment.objects.owned_by(side.organization).update(state=paid, ended_at=NOW, mailed_at=None)
+        Refund.objects.owned_by(side.organization).update(
+            state=Refund.State.FAILED, decided_by="user_other", decided_at=NOW, ended_at=NOW, mailed_at=None
+        )
+        Dispute.objects.owned_by(side.organization).update(
+            state=Dispute.State.LOST, is_withdrawn=True, ended_at=NOW, mailed_state=""
+        )
         # Of a version that is on the list: one that was withdrawn is not mailed.
         price = Price.objects.order_by("pk")[0].public_id
         PriceNotice.objects.owned_by(side.organization).update(list_price_id=price, noted_at=NOW, mailed_at=None)
@@ -230,6 +238,8 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         tasks.tell_of_leaks()
         mail_warnings(now=NOW)
         mail_payments(now=NOW)
+        mail_refunds(now=NOW)
+        mail_disputes(now=NOW)
         mail_price_notices(now=NOW)
         mail_invoices(now=NOW)
         tasks.tell_of_paused_endpoints()

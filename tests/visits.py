@@ -38,6 +38,7 @@ NOT_A_PAGE = {
     "accounts:sso-callback": "takes back whom a provider sends; its refusal is in a journey (single sign-on)",
     "accounts:saml-continue": "follows an answer that a provider's page posts; its refusal is the same page",
     "billing:payment-checkout": "leads on to a payment provider, and here is none: tests/billing/payments has one",
+    "billing:card-page": "leads on to a payment provider, and here is none: tests/billing/payments has one",
     "mfa_reauthenticate_webauthn": "its script needs a real authenticator",
 }
 

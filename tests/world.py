@@ -37,7 +37,7 @@ from tests.factories.accounts import (
     make_sso_connection,
     make_user,
 )
-from tests.factories.billing import make_cap, make_invoice, make_payment
+from tests.factories.billing import make_cap, make_card, make_invoice, make_payment
 from tests.factories.compute import make_instance, make_ssh_key
 from tests.factories.inference import make_receipt
 
@@ -76,6 +76,10 @@ def _cap(organization: Organization) -> str:
 
 def _payment(organization: Organization) -> str:
     return make_payment(organization).public_id
+
+
+def _card(organization: Organization) -> str:
+    return make_card(organization).public_id
 
 
 def _invoice(organization: Organization) -> str:
@@ -145,6 +149,7 @@ OBJECTS: dict[str, Callable[[Organization], str]] = {
     "receipt": _receipt,
     "cap": _cap,
     "payment": _payment,
+    "card": _card,
     "invoice": _invoice,
 }
 

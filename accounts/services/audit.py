@@ -66,6 +66,11 @@ def person(user: User) -> Actor:
     return Actor(kind=AuditEvent.ActorKind.USER.value, public_id=user.public_id, via=AuditEvent.Via.SESSION.value)
 
 
+def staff_actor(user: User) -> Actor:
+    """Return the actor that a member of staff is, who works in the admin."""
+    return Actor(kind=AuditEvent.ActorKind.USER.value, public_id=user.public_id, via=AuditEvent.Via.STAFF.value)
+
+
 def changed(**fields: tuple[Value, Value]) -> Changes:
     """Return those of the fields that really changed."""
     return {name: pair for name, pair in fields.items() if pair[0] != pair[1]}

@@ -34,6 +34,11 @@ GROUPS_OF_PERMISSION = {
     "billing.view_contract": (StaffGroup.SALES, StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.draft_contract": (StaffGroup.SALES, StaffGroup.FINANCE),
     "billing.approve_contract": (StaffGroup.FINANCE,),
+    "billing.view_refund": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.propose_refund": (StaffGroup.FINANCE,),
+    "billing.approve_refund": (StaffGroup.FINANCE,),
+    "billing.view_dispute": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.answer_dispute": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

@@ -1,7 +1,16 @@
 """Pages of staff about money. They work as the platform role."""
 
 from billing.admin.contracts import ContractAdmin
+from billing.admin.disputes import DisputeAdmin
 from billing.admin.fates import UsageFateAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
+from billing.admin.refunds import RefundAdmin
 
-__all__ = ["ContractAdmin", "LedgerAccountAdmin", "LedgerEntryAdmin", "UsageFateAdmin"]
+__all__ = [
+    "ContractAdmin",
+    "DisputeAdmin",
+    "LedgerAccountAdmin",
+    "LedgerEntryAdmin",
+    "RefundAdmin",
+    "UsageFateAdmin",
+]

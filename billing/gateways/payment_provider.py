@@ -1,3 +1,4 @@
+# Long because all that is asked of the payment provider is here, and nothing else may import its library.
 """Stripe, in the words of the portal: everything that we ask of it, and the signature of what it sends.
 
 Nothing else imports `stripe`. Amounts are integers of cents in USD. Objects are read, never trusted from a message.
@@ -20,6 +21,7 @@ API_VERSION = "2026-10-28.endive"
 CURRENCY = "usd"
 # Under which names our public ids are noted in the provider's objects.
 PAYMENT = "payment"
+REFUND = "refund"
 ORGANIZATION = "organization"
 # Our own caller is told in time that the provider hangs; the same key is asked again later.
 TIMEOUT_SECONDS = 10
@@ -74,6 +76,57 @@ class PaymentSeen:
     intent_status: str
     received_cents: int
     currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundSeen:
+    """What the provider says of a refund at the moment.
+
+    refund_id: our public id, empty where somebody made it at the provider by hand. status: pending, requires_action,
+    succeeded, failed or canceled.
+    """
+
+    refund_id: str
+    stripe_id: str
+    intent_id: str
+    status: str
+    amount_cents: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeSeen:
+    """What the provider says of a dispute at the moment, in its words. due_by: until when it is answered."""
+
+    stripe_id: str
+    intent_id: str
+    status: str
+    reason: str
+    amount_cents: int
+    due_by: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for a payment: texts for people at a bank."""
+
+    product_description: str
+    customer_name: str
+    customer_email: str
+    service_date: str
+    access_log: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardSeen:
+    """A card that the provider keeps for a customer."""
+
+    stripe_id: str
+    brand: str
+    last_four: str
+    expires_month: int
+    expires_year: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +246,112 @@ def payment_of(kind: str, object_id: str) -> str | None:
         return _noted(found, PAYMENT)
 
 
+def open_setup(
+    *, customer_id: str, organization_id: str, success_url: str, cancel_url: str, idempotency_key: str
+) -> str | None:
+    """Return the address of a hosted page that keeps a card, the same for the same key within a day; None once over."""
+    given: Any = {
+        "mode": "setup",
+        "currency": CURRENCY,
+        "customer": customer_id,
+        "allowed_payment_method_types": ["card"],
+        "success_url": success_url,
+        "cancel_url": cancel_url,
+        "metadata": {ORGANIZATION: organization_id},
+    }
+    with _asking():
+        made = _client().v1.checkout.sessions.create(given, options={"idempotency_key": idempotency_key})
+        # A repeated key gives the answer of then.
+        return _client().v1.checkout.sessions.retrieve(made.id).url
+
+
+def open_portal(*, customer_id: str, return_url: str) -> str:
+    """Return the address of the provider's own pages for a customer, good for some minutes."""
+    with _asking():
+        given: Any = {"customer": customer_id, "return_url": return_url}
+        return _client().v1.billing_portal.sessions.create(given).url
+
+
+def cards_of(customer_id: str) -> list[CardSeen]:
+    """Return the cards that are kept for a customer, oldest first."""
+    with _asking():
+        given: Any = {"customer": customer_id, "type": "card", "limit": 100}
+        cards = [_card_seen(found) for found in _client().v1.payment_methods.list(given).auto_paging_iter()]
+        return cards[::-1]
+
+
+def detach_card(stripe_id: str) -> None:
+    """Let a card be forgotten. One that is forgotten stays so."""
+    with _asking():
+        if _id_of(_client().v1.payment_methods.retrieve(stripe_id).customer):
+            _client().v1.payment_methods.detach(stripe_id)
+
+
+def customer_of_card(stripe_id: str) -> str:
+    """Return the provider's id of the customer that a card is kept for, empty for none."""
+    with _asking():
+        return _id_of(_client().v1.payment_methods.retrieve(stripe_id).customer)
+
+
+def organization_of_setup(session_id: str) -> str | None:
+    """Return the public id of the organization for which a hosted page keeps a card; None for a page of a payment."""
+    with _asking():
+        session = _client().v1.checkout.sessions.retrieve(session_id)
+        return _noted(session, ORGANIZATION) if session.mode == "setup" else None
+
+
+def refund(*, refund_id: str, intent_id: str, amount_cents: int, idempotency_key: str) -> RefundSeen:
+    """Send part of a payment back to its card; the same refund for the same key within a day."""
+    given: Any = {"payment_intent": intent_id, "amount": amount_cents, "metadata": {REFUND: refund_id}}
+    with _asking():
+        return _refund_seen(_client().v1.refunds.create(given, options={"idempotency_key": idempotency_key}))
+
+
+def read_refund(stripe_id: str) -> RefundSeen:
+    with _asking():
+        return _refund_seen(_client().v1.refunds.retrieve(stripe_id))
+
+
+def refunds_of(*, intent_id: str) -> list[RefundSeen]:
+    """Return all refunds of a payment, newest first."""
+    with _asking():
+        given: Any = {"payment_intent": intent_id, "limit": 100}
+        return [_refund_seen(found) for found in _client().v1.refunds.list(given).auto_paging_iter()]
+
+
+def find_refund(*, refund_id: str, intent_id: str) -> RefundSeen | None:
+    """Return the refund that was made under one of our public ids, None without one."""
+    return next((seen for seen in refunds_of(intent_id=intent_id) if seen.refund_id == refund_id), None)
+
+
+def read_dispute(stripe_id: str) -> DisputeSeen:
+    with _asking():
+        return _dispute_seen(_client().v1.disputes.retrieve(stripe_id))
+
+
+def send_evidence(stripe_id: str, evidence: Evidence, *, idempotency_key: str) -> DisputeSeen:
+    """Answer a dispute, which is done once, and return how it stands then."""
+    texts = {
+        "product_description": evidence.product_description,
+        "customer_name": evidence.customer_name,
+        "customer_email_address": evidence.customer_email,
+        "service_date": evidence.service_date,
+        "access_activity_log": evidence.access_log,
+        "uncategorized_text": evidence.text,
+    }
+    given: Any = {"evidence": {name: text for name, text in texts.items() if text}, "submit": True}
+    with _asking():
+        return _dispute_seen(
+            _client().v1.disputes.update(stripe_id, given, options={"idempotency_key": idempotency_key})
+        )
+
+
+def intent_of_charge(charge_id: str) -> str:
+    """Return the provider's id of the payment that a charge belongs to, empty for one of none."""
+    with _asking():
+        return _id_of(_client().v1.charges.retrieve(charge_id).payment_intent)
+
+
 def messages_since(instant: datetime) -> Iterator[Told]:
     """Yield what the provider has told or should have told since then, newest first."""
     with _asking():
@@ -267,6 +426,39 @@ def _seen(session: Any) -> PaymentSeen:
         received_cents=intent.amount_received if intent else 0,
         currency=intent.currency if intent else session.currency,
     )
+
+
+def _refund_seen(found: Any) -> RefundSeen:
+    return RefundSeen(
+        refund_id=_noted(found, REFUND) or "",
+        stripe_id=found.id,
+        intent_id=_id_of(found.payment_intent),
+        status=found.status or "",
+        amount_cents=found.amount,
+        currency=found.currency,
+    )
+
+
+def _card_seen(found: Any) -> CardSeen:
+    card = found.card
+    return CardSeen(found.id, card.brand or "", card.last4 or "", card.exp_month, card.exp_year)
+
+
+def _dispute_seen(found: Any) -> DisputeSeen:
+    due = found.evidence_details.due_by if found.evidence_details else None
+    return DisputeSeen(
+        stripe_id=found.id,
+        intent_id=_id_of(found.payment_intent),
+        status=found.status,
+        reason=found.reason or "",
+        amount_cents=found.amount,
+        due_by=datetime.fromtimestamp(due, UTC) if due else None,
+    )
+
+
+def _id_of(found: Any) -> str:
+    """Return the id of an object that is named or given whole; empty for none."""
+    return "" if found is None else found if isinstance(found, str) else str(found.id)
 
 
 class _Object(msgspec.Struct):

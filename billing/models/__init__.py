@@ -3,12 +3,15 @@
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
+from billing.models.dispute import Dispute
 from billing.models.fate import UsageFate
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.invoice_file import InvoiceFile
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
+from billing.models.payment_method import PaymentMethod
 from billing.models.price_notice import PriceNotice
+from billing.models.refund import Refund
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "ContractPrice",
     "CreditGrant",
     "CreditNote",
+    "Dispute",
     "Invoice",
     "InvoiceFile",
     "InvoiceLine",
@@ -27,7 +31,9 @@ __all__ = [
     "LedgerAccount",
     "LedgerEntry",
     "Payment",
+    "PaymentMethod",
     "PriceNotice",
+    "Refund",
     "Reservation",
     "Route",
     "SpendByCause",

@@ -43,6 +43,7 @@ class CreditGrant(models.Model):
     public_id = models.CharField(max_length=32, unique=True, default=new_grant_id, editable=False)
     kind = models.CharField(max_length=12, choices=Kind)
     amount_nano = models.BigIntegerField()
+    frozen_nano = models.BigIntegerField(default=0, db_default=0)  # of what is left, while its payment is disputed
     source = models.CharField(max_length=80)  # what it was given for, so that no cause gives twice
     granted_at = models.DateTimeField()
     priority = models.PositiveSmallIntegerField(default=50, db_default=50)  # lower pays first
@@ -60,6 +61,9 @@ class CreditGrant(models.Model):
             models.UniqueConstraint(fields=["organization", "id"], name="credit_grant_organization_id"),
             models.UniqueConstraint(fields=["source"], name="credit_grant_once_per_source"),
             models.CheckConstraint(condition=Q(amount_nano__gt=0), name="credit_grant_positive"),
+            models.CheckConstraint(
+                condition=Q(frozen_nano__gte=0, frozen_nano__lte=F("amount_nano")), name="credit_grant_frozen_within_it"
+            ),
             models.CheckConstraint(
                 condition=Q(effective_at=None) | Q(expires_at=None) | Q(expires_at__gt=F("effective_at")),
                 name="credit_grant_ends_after_it_begins",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, User
@@ -29,6 +29,7 @@ class BillingAccount(models.Model):
     organization = models.OneToOneField(Organization, on_delete=models.PROTECT, related_name="billing_account")
     stripe_customer_id = models.CharField(max_length=64, null=True, unique=True)  # none before the first payment
     generation = models.PositiveSmallIntegerField(default=0)  # of the key under which the provider is asked
+    setup_number = models.PositiveIntegerField(default=0, db_default=0)  # how often somebody began to add a card
     created_at = models.DateTimeField()
 
     objects = BillingAccountQuerySet.as_manager()
@@ -82,6 +83,7 @@ class Payment(models.Model):
     public_id = models.CharField(max_length=32, unique=True, default=new_pay_id, editable=False)
     purpose = models.CharField(max_length=8, choices=Purpose)
     amount_cents = models.BigIntegerField()
+    refunded_cents = models.BigIntegerField(default=0, db_default=0)  # gone back, or approved to
     state = models.CharField(max_length=12, choices=State, default=State.CREATED)
     # The provider's names of it; empty until it has given them.
     stripe_session_id = models.CharField(max_length=96, null=True, unique=True)
@@ -99,6 +101,11 @@ class Payment(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="payment_organization_id"),
             models.CheckConstraint(condition=Q(amount_cents__gt=0), name="payment_positive"),
+            models.CheckConstraint(
+                condition=Q(refunded_cents=0)
+                | Q(state="succeeded", refunded_cents__gt=0, refunded_cents__lte=F("amount_cents")),
+                name="payment_refunded_at_most_what_is_paid",
+            ),
             models.CheckConstraint(
                 condition=Q(state__in=["created", "pending", "processing"], ended_at=None)
                 | Q(state__in=["succeeded", "failed", "canceled"], ended_at__isnull=False),

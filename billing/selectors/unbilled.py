@@ -66,18 +66,19 @@ class Grants:
 
 
 def grants_of(organization_id: int) -> Grants:
-    """Return the grants that may pay for usage, with the balances that the ledger has."""
+    """Return the grants that may pay for usage, with the balances that the ledger has, less what disputes freeze."""
     accounts = LedgerAccount.objects.of_book(organization_id).filter(kind__in=CREDIT).select_related("grant")
     projects = dict(Project.objects.filter(organization_id=organization_id).values_list("pk", "public_id"))
     credits_: list[Credit] = []
     routes: dict[str, tuple[AccountKind, int]] = {}
     for account in accounts:
         grant = account.grant
-        if grant is None or account.balance_nano < NANO_PER_CENT:
+        free_nano = account.balance_nano - (grant.frozen_nano if grant else 0)
+        if grant is None or free_nano < NANO_PER_CENT:
             continue
         kind = AccountKind(account.kind)
         routes[grant.public_id] = kind, grant.pk
-        credits_.append(_credit(grant, kind, account.balance_nano, projects))
+        credits_.append(_credit(grant, kind, free_nano, projects))
     return Grants(credits_, routes)
 
 

@@ -9,7 +9,7 @@ from django.db.models import F
 from accounts.models import Organization
 from accounts.services.audit import record_event
 from billing.invoicing import bill
-from billing.models import AccountKind, CreditGrant, LedgerEntry, Route, SpendCap
+from billing.models import AccountKind, CreditGrant, LedgerAccount, LedgerEntry, Route, SpendCap
 from billing.selectors.unbilled import grants_of, overrun_nano_of, terms_of, unbilled_buckets
 from billing.services.credits import lock_cap
 from billing.services.ledger import Journal, Line, post
@@ -60,14 +60,16 @@ def expire_grant(*, grant: CreditGrant, now: datetime) -> int:
         return 0
     kind, grant_id = grants.routes[grant.public_id]
     [balance_nano] = [one.balance_nano for one in grants.credits if one.grant == grant.public_id]
-    ending_nano = min(balance_nano - _needed_nano(grant.organization, grant.public_id, now), cap.remaining_nano)
+    ending_nano = min(balance_nano - needed_nano(grant.organization, grant.public_id, now), cap.remaining_nano)
     # Whole cents: what is less stays as dust, like everywhere.
     ending_nano -= ending_nano % NANO_PER_CENT
     if ending_nano <= 0:
         return 0
     code, to = _ENDS[kind]
     line = Line(code, Route(kind, grant_id=grant_id), Route(to), ending_nano)
-    source = f"grant-ended:{grant.public_id}:{balance_nano}"
+    # What was taken out of it so far: other than its balance, that is never the same twice.
+    account = LedgerAccount.objects.on(grant.organization_id, [Route(kind, grant_id=grant_id)]).get()
+    source = f"grant-ended:{grant.public_id}:{account.debits_nano}"
     post(Journal(grant.organization_id, source, grant.expires_at, (line,)), now=now)
     SpendCap.objects.filter(pk=cap.pk).update(limit_nano=F("limit_nano") - ending_nano)
     record_event(
@@ -80,7 +82,7 @@ def expire_grant(*, grant: CreditGrant, now: datetime) -> int:
     return ending_nano
 
 
-def _needed_nano(organization: Organization, public_id: str, now: datetime) -> int:
+def needed_nano(organization: Organization, public_id: str, now: datetime) -> int:
     """Return what the usage that is not billed yet will take of a grant."""
     month = month_of(now)
     made = bill(

@@ -38,7 +38,10 @@ PAIRS: dict[LedgerEntry.Code, tuple[Kinds, Kinds]] = {
     Code.EXPIRY: ((AccountKind.PREPAID_CREDIT,), (AccountKind.BREAKAGE,)),
     Code.RETURN: (_GIVEN, (AccountKind.PROMOTIONS,)),
     Code.DISPUTE: ((AccountKind.DISPUTES,), _PAID_WITH),
-    Code.DISPUTE_LOST: ((AccountKind.RECEIVABLE, AccountKind.WRITE_OFF), (AccountKind.DISPUTES,)),
+    Code.DISPUTE_LOST: (
+        (AccountKind.RECEIVABLE, AccountKind.PREPAID_CREDIT, AccountKind.WRITE_OFF),
+        (AccountKind.DISPUTES,),
+    ),
     Code.WRITE_OFF: ((AccountKind.WRITE_OFF,), (AccountKind.RECEIVABLE,)),
 }
 

@@ -8,8 +8,11 @@ from django.db import transaction
 
 from billing.gateways import payment_provider
 from billing.gateways.payment_provider import API_VERSION, ProviderRefusal, ProviderTrouble, Told
-from billing.models import Payment, StripeEvent
+from billing.models import BillingAccount, Payment, PaymentMethod, Refund, StripeEvent
+from billing.services.cards import read_cards
+from billing.services.disputes import read_dispute
 from billing.services.payments import PaymentDiffers, read_payment
+from billing.services.refunding import settle_refund
 from portal.lib.crashpoints import crashpoint
 from portal.lib.jobs import enqueue
 
@@ -26,6 +29,19 @@ ACTED_ON = (
     "payment_intent.payment_failed",
     "payment_intent.processing",
     "payment_intent.canceled",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.refunded",
+    "payment_method.attached",
+    "payment_method.updated",
+    "payment_method.automatically_updated",
+    "payment_method.detached",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
 )
 FIRST_WAIT = timedelta(seconds=10)
 MOST_ATTEMPTS = 8
@@ -126,8 +142,19 @@ def _work(event: StripeEvent, now: datetime) -> None:
 
 
 def _look_into(event: StripeEvent, now: datetime) -> StripeEvent.State:
+    if event.type.startswith("charge.dispute."):
+        state = read_dispute(stripe_id=event.object_id, now=now)
+        return State.IGNORED if state is None else State.DONE
+    if event.type.startswith("payment_method."):
+        return _look_into_cards(_organization_of_card(event.object_id), now)
+    if event.type.startswith(("refund.", "charge.refunded")):
+        return _look_into_refunds(event, now)
     public_id = payment_provider.payment_of(event.type, event.object_id)
     payment = Payment.objects.filter(public_id=public_id).first() if public_id else None
+    if payment is None and event.type.startswith("checkout.session."):
+        named = payment_provider.organization_of_setup(event.object_id)
+        accounts = BillingAccount.objects.filter(organization__public_id=named or "")
+        return _look_into_cards(accounts.values_list("organization_id", flat=True).first(), now)
     if payment is None:
         # Another program may sell through the same account.
         return State.IGNORED
@@ -136,3 +163,40 @@ def _look_into(event: StripeEvent, now: datetime) -> StripeEvent.State:
         Payment.objects.filter(pk=payment.pk, stripe_session_id=None).update(stripe_session_id=event.object_id)
     read_payment(payment_id=payment.pk, now=now)
     return State.DONE
+
+
+def _look_into_refunds(event: StripeEvent, now: datetime) -> StripeEvent.State:
+    if event.type == "charge.refunded":
+        intent_id = payment_provider.intent_of_charge(event.object_id)
+        seen = payment_provider.refunds_of(intent_id=intent_id) if intent_id else []
+    else:
+        seen = [payment_provider.read_refund(event.object_id)]
+    payments = Payment.objects.filter(stripe_payment_intent_id__in=[one.intent_id for one in seen])
+    if not payments.exists():
+        # Another program may sell through the same account.
+        return State.IGNORED
+    for one in seen:
+        refund_id = Refund.objects.filter(public_id=one.refund_id).values_list("pk", flat=True).first()
+        if refund_id is None:
+            # Made at the provider by hand: its credit has to be taken back by people.
+            log.error("billing.refund.unknown", stripe_id=one.stripe_id, amount_cents=one.amount_cents)
+        else:
+            settle_refund(refund_id=refund_id, seen=one, now=now)
+    return State.DONE
+
+
+def _look_into_cards(organization_id: int | None, now: datetime) -> StripeEvent.State:
+    if organization_id is None:
+        # Another program may sell through the same account.
+        return State.IGNORED
+    read_cards(organization_id=organization_id, now=now)
+    return State.DONE
+
+
+def _organization_of_card(stripe_id: str) -> int | None:
+    known = PaymentMethod.objects.filter(stripe_payment_method_id=stripe_id)
+    if (organization_id := known.values_list("organization_id", flat=True).first()) is not None:
+        return organization_id
+    customer_id = payment_provider.customer_of_card(stripe_id)
+    accounts = BillingAccount.objects.filter(stripe_customer_id=customer_id) if customer_id else []
+    return next((account.organization_id for account in accounts), None)

@@ -1,7 +1,6 @@
 """Buy credit: the row first, then the provider's page. What comes of it: billing.services.payments."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -17,7 +16,10 @@ from accounts.services.audit import record_event
 from billing.gateways import payment_provider
 from billing.gateways.payment_provider import Checkout, ProviderRefusal, ProviderTrouble
 from billing.models import BillingAccount, Payment
+from billing.selectors.disputes import is_disputed
+from billing.services.customers import customer_of
 from billing.services.payments import give_up_unopened, settle_payment
+from billing.services.provider_keys import renewing_key_of
 from portal.lib.crashpoints import crashpoint
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string, display_usd
@@ -30,7 +32,6 @@ LARGEST_CENTS = 10_000_00
 MOST_UNFINISHED = 10
 # A customer who comes back from the provider's page has told us so; others are looked after.
 FIRST_LOOK = timedelta(minutes=10)
-CLOCKS_DIFFER = timedelta(minutes=10)
 
 
 class UnableToTopUp(DomainError):
@@ -56,8 +57,8 @@ class WaysBack:
 def start_top_up(*, organization: Organization, user: User, amount_cents: int, now: datetime) -> Payment:
     """Return a new payment for credit; nothing is charged before the customer pays on the provider's page.
 
-    amount_cents: USD, $5 to $10,000. Raises UnableToTopUp for other amounts, with ten unfinished payments, and where
-    no provider is set up.
+    amount_cents: USD, $5 to $10,000. Raises UnableToTopUp for other amounts, with ten unfinished payments, while a
+    payment is disputed, and where no provider is set up.
     """
     if not payment_provider.is_configured():
         raise UnableToTopUp(_("Payments by card are not set up on this portal."))
@@ -66,6 +67,8 @@ def start_top_up(*, organization: Organization, user: User, amount_cents: int, n
         raise UnableToTopUp(
             _("Add between %(smallest)s and %(largest)s at once.") % {"smallest": smallest, "largest": largest}
         )
+    if is_disputed(organization):
+        raise UnableToTopUp(_("A payment is disputed by its bank: credit can be bought again once that is decided."))
     # Two at once must not both be the tenth.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     if Payment.objects.owned_by(organization).unfinished().count() >= MOST_UNFINISHED:
@@ -101,7 +104,7 @@ def open_payment_page(*, payment: Payment, back: WaysBack) -> str | None:
     try:
         if payment.stripe_session_id is not None:
             return payment_provider.read_checkout(payment.stripe_session_id)[0].url
-        checkout = _open(payment, _customer_of(payment.organization), back)
+        checkout = _open(payment, customer_of(payment.organization), back)
     except (ProviderTrouble, ProviderRefusal) as error:
         log.warning("billing.payment.not_opened", payment=payment.public_id, problem=str(error))
         raise ProviderUnavailable(
@@ -140,7 +143,7 @@ def _open(payment: Payment, customer_id: str, back: WaysBack) -> Checkout:
     found = payment.generation and payment_provider.find_checkout(payment_id=payment.public_id, customer_id=customer_id)
     if found:
         return found
-    with _renewing_key_of(payment):
+    with renewing_key_of(payment):
         return payment_provider.open_checkout(
             payment_id=payment.public_id,
             customer_id=customer_id,
@@ -150,35 +153,3 @@ def _open(payment: Payment, customer_id: str, back: WaysBack) -> Checkout:
             cancel_url=back.canceled,
             idempotency_key=f"open:{payment.public_id}:{payment.generation}",
         )
-
-
-def _customer_of(organization: Organization) -> str:
-    """Return who the organization is at the provider; the first payment makes it known there, by its name alone."""
-    account = BillingAccount.objects.owned_by(organization).get()
-    if account.stripe_customer_id is not None:
-        return account.stripe_customer_id
-    customer_id = account.generation and payment_provider.find_customer(
-        organization_id=organization.public_id, since=account.created_at - CLOCKS_DIFFER
-    )
-    if not customer_id:
-        with _renewing_key_of(account):
-            customer_id = payment_provider.create_customer(
-                name=organization.name,
-                organization_id=organization.public_id,
-                idempotency_key=f"customer:{organization.public_id}:{account.generation}",
-            )
-    # Two at once are given the same customer, by the same key.
-    BillingAccount.objects.filter(pk=account.pk).update(stripe_customer_id=customer_id)
-    return customer_id
-
-
-@contextmanager
-def _renewing_key_of(asked_for: Payment | BillingAccount) -> Iterator[None]:
-    """Let the next try use another key where the provider would answer this one with the same failure for a day."""
-    try:
-        yield
-    except ProviderTrouble as error:
-        if error.is_answer:
-            rows = type(asked_for).objects.filter(pk=asked_for.pk, generation=asked_for.generation)
-            rows.update(generation=asked_for.generation + 1)
-        raise

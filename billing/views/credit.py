@@ -11,11 +11,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import OrganizationRequest, organization_required
+from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
 from accounts.models import Permission
 from billing import selectors
 from billing.forms import TopUpForm
 from billing.models import Payment
+from billing.selectors import disputes, refunds
+from billing.services.refunds import UnableToRefund, ask_for_refund
 from billing.services.top_ups import (
     ProviderUnavailable,
     UnableToTopUp,
@@ -26,6 +28,7 @@ from billing.services.top_ups import (
 )
 from portal.lib.http import page_or_partial
 from portal.lib.jobs import enqueue
+from portal.lib.money import NANO_PER_CENT, display_usd
 
 
 @organization_required(Permission.VIEW_SPEND)
@@ -87,6 +90,9 @@ def payment_detail(request: OrganizationRequest, public_id: str) -> HttpResponse
         "payment": selectors.payment_row(payment),
         "budget": selectors.budget_meter(budget),
         "may_manage": request.membership.may(Permission.MANAGE_BILLING),
+        "refunds": refunds.refund_rows_of(payment),
+        "may_be_unspent": refunds.may_be_unspent(payment),
+        "disputes": disputes.dispute_rows_of(payment),
     }
     answer = render(request, page_or_partial(request, "billing/payment_detail.html", "payment"), context)
     if payment.is_finished and request.htmx and not request.htmx.boosted:
@@ -110,6 +116,24 @@ def payment_cancel(request: OrganizationRequest, public_id: str) -> HttpResponse
     return redirect("billing:payment-detail", request.organization.slug, payment.public_id)
 
 
+@organization_required(Permission.MANAGE_BILLING)
+@recent_sign_in_required
+@require_POST
+def refund(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Ask for what is unspent of a payment; staff decides, and the page says how it stands."""
+    payment = _payment(request, public_id)
+    try:
+        asked = ask_for_refund(payment=payment, by=request.user, now=timezone.now())
+    except UnableToRefund as error:
+        messages.error(request, str(error))
+    else:
+        amount = display_usd(asked.amount_cents * NANO_PER_CENT)
+        messages.success(
+            request, _("You have asked for %(amount)s back. We mail when it is sent.") % {"amount": amount}
+        )
+    return redirect("billing:payment-detail", request.organization.slug, payment.public_id)
+
+
 def _credit_page(request: OrganizationRequest, form: TopUpForm) -> HttpResponse:
     after = request.GET.get("after", "")
     budget = selectors.budget_of(request.organization)
@@ -121,6 +145,7 @@ def _credit_page(request: OrganizationRequest, form: TopUpForm) -> HttpResponse:
         "page": selectors.payment_page(request.organization, after if "\0" not in after else ""),
         "is_first": not after,
         "may_buy": request.membership.may(Permission.MANAGE_BILLING) and selectors.sells_credit(),
+        "is_disputed": disputes.is_disputed(request.organization),
     }
     return render(request, "billing/credit.html", context, status=422 if form.is_bound else 200)
 

@@ -115,6 +115,16 @@ LOOKS = {
     "processing": Look("notice", "loader-circle", busy=True),
     "succeeded": Look("good", "circle-check"),
     "canceled": Look("neutral", "circle-slash"),
+    # Refunds
+    "asked": Look("neutral", "clock"),
+    "approved": Look("notice", "circle-check"),
+    "declined": Look("neutral", "circle-slash"),
+    # Disputes
+    "inquiry": Look("notice", "info"),
+    "answered": Look("notice", "clock"),
+    "won": Look("good", "circle-check"),
+    "lost": Look("danger", "circle-x"),
+    "closed": Look("neutral", "circle-slash"),
     # Standing of an organization
     "good": Look("good", "circle-check"),
     "past_due": Look("caution", "clock"),

@@ -12,22 +12,26 @@ from billing.models import (
     ContractPrice,
     CreditGrant,
     CreditNote,
+    Dispute,
     Invoice,
     Payment,
+    PaymentMethod,
     PriceNotice,
+    Refund,
     Reservation,
     SpendCap,
 )
 from billing.services.caps import CapTarget, set_cap
 from billing.services.contracts import AgreedPrice
 from billing.services.credit_notes import propose_credit_note
+from billing.services.credits import Award, add_credit, lock_cap
 from billing.services.limits import Payer
 from billing.services.month_closing import close_month
 from billing.services.reported import UsageReport, correction_id_of, event_id_of
 from billing.services.reservations import reserve
 from billing.services.usage import UsageRecord, record_usage
 from catalog.models import Price
-from portal.lib.money import NANO_PER_USD
+from portal.lib.money import NANO_PER_CENT, NANO_PER_USD
 from portal.lib.periods import hour_of, month_of
 from portal.lib.tiers import stored
 from tests.factories.accounts import make_user
@@ -137,6 +141,88 @@ def make_payment(
         created_by=created_by,
         created_at=now,
         ended_at=None if state in Payment.UNFINISHED else now,
+        look_at=now,
+    )
+
+
+def make_bought_credit(
+    organization: Organization, *, amount_cents: int = 25_00, intent_id: str | None = None, now: datetime = NOW
+) -> Payment:
+    """A payment that arrived, with its credit in the ledger and in the cap."""
+    paid = Payment.State.SUCCEEDED
+    payment = make_payment(organization, amount_cents=amount_cents, state=paid, intent_id=intent_id, now=now)
+    given = Award(CreditGrant.Kind.PREPAID, amount_cents * NANO_PER_CENT, f"payment:{payment.public_id}")
+    add_credit(cap=lock_cap(organization_id=organization.pk, now=now), given=given, now=now)
+    return payment
+
+
+def make_refund(
+    payment: Payment,
+    *,
+    amount_cents: int = 5_00,
+    state: Refund.State = Refund.State.ASKED,
+    reason: str = "Bought twice",
+    now: datetime = NOW,
+) -> Refund:
+    """A refund as its row says it; nobody asked a provider, and nothing was taken back."""
+    is_asked = state == Refund.State.ASKED
+    return Refund.objects.create(
+        organization_id=payment.organization_id,
+        payment=payment,
+        amount_cents=amount_cents,
+        state=state,
+        reason=reason,
+        is_of_customer=False,
+        asked_by="user_staff",
+        asked_at=now,
+        decided_by="" if is_asked else "user_other",
+        decided_at=None if is_asked else now,
+        ended_at=None if is_asked or state in Refund.ON_THE_WAY else now,
+        look_at=now,
+    )
+
+
+def make_card(
+    organization: Organization,
+    *,
+    is_default: bool = False,
+    brand: str = "visa",
+    stripe_id: str | None = None,
+    expires_year: int = 2030,
+    removed_by: User | None = None,
+    now: datetime = NOW,
+) -> PaymentMethod:
+    """A card as its row says it; nobody asked a provider."""
+    return PaymentMethod.objects.create(
+        organization=organization,
+        stripe_payment_method_id=stripe_id or f"pm_{next(_numbers)}",
+        brand=brand,
+        last_four="4242",
+        expires_month=12,
+        expires_year=expires_year,
+        is_default=is_default,
+        created_at=now,
+        removed_at=now if removed_by else None,
+        removed_by=removed_by,
+    )
+
+
+def make_dispute(
+    payment: Payment, *, state: Dispute.State = Dispute.State.OPEN, reason: str = "fraudulent", now: datetime = NOW
+) -> Dispute:
+    """A dispute as its row says it; nobody asked a provider, and nothing is frozen."""
+    is_over = state not in Dispute.UNDECIDED
+    return Dispute.objects.create(
+        organization_id=payment.organization_id,
+        payment=payment,
+        stripe_dispute_id=f"dp_{next(_numbers)}",
+        reason=reason,
+        amount_cents=payment.amount_cents,
+        state=state,
+        is_withdrawn=state not in (Dispute.State.INQUIRY, Dispute.State.CLOSED),
+        due_by=now + timedelta(days=7),
+        opened_at=now,
+        ended_at=now if is_over else None,
         look_at=now,
     )
 

@@ -1,0 +1,85 @@
+"""Disputes as pages print them, and whether an organization has one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from accounts.models import Organization
+from billing.models import Dispute, Payment
+from billing.models.dispute import DisputeQuerySet
+from portal.lib.money import NANO_PER_CENT, display_usd
+
+NEWEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeRow:
+    public_id: str
+    organization: str
+    payment: str
+    state: str
+    label: str
+    reason: str
+    amount: str
+    frozen: str
+    is_undecided: bool
+    can_be_answered: bool
+    due_by: datetime | None
+    opened_at: datetime
+    ended_at: datetime | None
+    answered_at: datetime | None
+    answered_by: str
+
+
+def is_disputed(organization: Organization) -> bool:
+    """Whether a bank has taken back money of an organization and nobody knows yet who keeps it.
+
+    Nothing can be bought meanwhile. What else its standing forbids is for whoever keeps standings to ask here.
+    """
+    return Dispute.objects.owned_by(organization).contested().exists()
+
+
+def dispute_rows_of(payment: Payment) -> list[DisputeRow]:
+    """Return the disputes of a payment, newest first."""
+    return [dispute_row(dispute) for dispute in _with_names().of_payment(payment)]
+
+
+def staff_dispute_rows(organization: Organization | None) -> list[DisputeRow]:
+    """Return the newest 200 disputes of an organization, or of all. For the platform role."""
+    disputes = _with_names().order_by("-pk")
+    if organization is not None:
+        disputes = disputes.owned_by(organization)
+    return [dispute_row(dispute) for dispute in disputes[:NEWEST]]
+
+
+def find_dispute(public_id: str) -> Dispute | None:
+    """Return a dispute of any organization by its public id. For the platform role."""
+    # PostgreSQL takes no NUL in a text.
+    return None if "\0" in public_id else _with_names().filter(public_id=public_id).first()
+
+
+def dispute_row(dispute: Dispute) -> DisputeRow:
+    return DisputeRow(
+        public_id=dispute.public_id,
+        organization=dispute.organization.name,
+        payment=dispute.payment.public_id,
+        state=dispute.state,
+        label=dispute.get_state_display(),
+        reason=dispute.reason.replace("_", " "),
+        amount=display_usd(dispute.amount_cents * NANO_PER_CENT),
+        frozen=display_usd(dispute.frozen_cents * NANO_PER_CENT),
+        is_undecided=dispute.state in Dispute.UNDECIDED,
+        can_be_answered=can_be_answered(dispute),
+        due_by=dispute.due_by,
+        opened_at=dispute.opened_at,
+        ended_at=dispute.ended_at,
+        answered_at=dispute.answered_at,
+        answered_by=dispute.answered_by,
+    )
+
+
+def can_be_answered(dispute: Dispute) -> bool:
+    return dispute.state in (Dispute.State.INQUIRY, Dispute.State.OPEN) and dispute.answered_at is None
+
+
+def _with_names() -> DisputeQuerySet:
+    return Dispute.objects.select_related("organization", "payment")
