@@ -107,6 +107,15 @@ class UsageDecisionForm(forms.Form):
     reason = forms.CharField(label=_("Reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 3}))
 
 
+class ExplanationForm(forms.Form):
+    """For staff: why two sides of the books differ."""
+
+    difference = forms.CharField(label=_("Id of the difference"), max_length=32)
+    explanation = forms.CharField(
+        label=_("What it was, and what was done about it"), max_length=500, widget=forms.Textarea(attrs={"rows": 3})
+    )
+
+
 class ContractForm(forms.Form):
     """For staff: a contract to draft."""
 

@@ -8,6 +8,7 @@ from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceL
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.price_notice import PriceNotice
+from billing.models.reconciliation import Difference, Reconciliation, ReconciliationJob
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ContractPrice",
     "CreditGrant",
     "CreditNote",
+    "Difference",
     "Invoice",
     "InvoiceLine",
     "InvoiceSeries",
@@ -26,6 +28,8 @@ __all__ = [
     "LedgerEntry",
     "Payment",
     "PriceNotice",
+    "Reconciliation",
+    "ReconciliationJob",
     "Reservation",
     "Route",
     "SpendByCause",

@@ -58,6 +58,7 @@ new_txn_id = _maker("txn")
 new_pay_id = _maker("pay")
 new_inv_id = _maker("inv")
 new_cnote_id = _maker("cnote")
+new_diff_id = _maker("diff")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.
