@@ -34,6 +34,12 @@ GROUPS_OF_PERMISSION = {
     "billing.view_contract": (StaffGroup.SALES, StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.draft_contract": (StaffGroup.SALES, StaffGroup.FINANCE),
     "billing.approve_contract": (StaffGroup.FINANCE,),
+    "billing.view_invoice": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.view_payment": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.view_creditnote": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    # One of them proposes, another issues.
+    "billing.add_creditnote": (StaffGroup.FINANCE,),
+    "billing.change_creditnote": (StaffGroup.FINANCE,),
     "billing.view_difference": (StaffGroup.FINANCE, StaffGroup.AUDITOR),
     "billing.change_difference": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),

@@ -2,7 +2,18 @@
 
 from billing.admin.contracts import ContractAdmin
 from billing.admin.fates import UsageFateAdmin
+from billing.admin.invoices import CreditNoteAdmin, InvoiceAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
+from billing.admin.payments import PaymentAdmin
 from billing.admin.reconciliation import DifferenceAdmin
 
-__all__ = ["ContractAdmin", "DifferenceAdmin", "LedgerAccountAdmin", "LedgerEntryAdmin", "UsageFateAdmin"]
+__all__ = [
+    "ContractAdmin",
+    "CreditNoteAdmin",
+    "DifferenceAdmin",
+    "InvoiceAdmin",
+    "LedgerAccountAdmin",
+    "LedgerEntryAdmin",
+    "PaymentAdmin",
+    "UsageFateAdmin",
+]
