@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.models import SpendCap
 from billing.selectors import Grouping, Range
+from billing.selectors.staff_invoices import Search
 from billing.services.contracts import AgreedPrice, ContractTerms
 from portal.lib.fields import UtcDateTimeField
 from portal.lib.money import usd_to_nano
@@ -118,6 +119,55 @@ class UsageDecisionForm(forms.Form):
         label=_("Decision"), choices=[("accept", _("Count it")), ("refuse", _("Leave it rejected"))]
     )
     reason = forms.CharField(label=_("Reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class StaffSearchForm(forms.Form):
+    """For staff: invoices or payments by number or id, organization and state; all of them without."""
+
+    name = forms.CharField(label=_("Number or id"), max_length=64, required=False)
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60, required=False)
+    state = forms.ChoiceField(label=_("State"), required=False)
+    before = forms.IntegerField(widget=forms.HiddenInput, min_value=1, max_value=2**62, required=False)
+
+    def __init__(self, query: QueryDict, *, states: list[tuple[str, Any]]) -> None:
+        super().__init__(query)
+        field = self.fields["state"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  # for the type checker
+        field.choices = [("", _("Any")), *states]
+
+    def search(self) -> Search:
+        """Raises KeyError for a form that is not valid."""
+        given = self.cleaned_data
+        return Search(given["name"], given["organization"], given["state"], given["before"])
+
+
+class CreditNoteForm(forms.Form):
+    """For staff: which lines of an invoice to take back, and why."""
+
+    positions = forms.CharField(
+        label=_("Lines"), max_length=500, help_text=_("Their numbers, such as “1, 3”: whole lines are taken back.")
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=300,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("The customer reads it on the note: name no person."),
+    )
+
+    def clean_positions(self) -> list[int]:
+        words = self.cleaned_data["positions"].replace(",", " ").split()
+        if not words or not all(word.isascii() and word.isdigit() and len(word) <= 9 for word in words):  # noqa: PLR2004  # what the database's numbers hold
+            raise forms.ValidationError(_("Give numbers of lines, such as “1, 3”."))
+        return [int(word) for word in words]
+
+
+class ExplanationForm(forms.Form):
+    """For staff: why two sides of the books differ."""
+
+    difference = forms.CharField(label=_("Id of the difference"), max_length=32)
+    explanation = forms.CharField(
+        label=_("What it was, and what was done about it"), max_length=500, widget=forms.Textarea(attrs={"rows": 3})
+    )
 
 
 class ContractForm(forms.Form):

@@ -263,6 +263,21 @@ TABLES = (
         "long enough to find out what was missed",
     ),
     Table(
+        "billing_reconciliation",
+        "which comparison of the books found how much on which day",
+        Whose.PORTAL,
+        Kept("forever"),
+        "it proves that the books agreed",
+    ),
+    Table(
+        "billing_difference",
+        "what two sides of the books said differently, and how a person explained it",
+        Whose.PORTAL,
+        Kept("forever"),
+        "it proves that nothing stayed open",
+        (Personal("explained_by", "a public id of a member of staff, who answers for it"),),
+    ),
+    Table(
         "billing_contract",
         "what was agreed on: terms in versions, and which member of staff drafted and approved them",
         Whose.ORGANIZATION,

@@ -13,6 +13,7 @@ from billing.services import (
     invoice_mails,
     ledger_proof,
     month_closing,
+    nightly,
     partitions,
     payments,
     price_notices,
@@ -131,3 +132,8 @@ def fetch_stripe_events(**_future: object) -> None:
 def tell_of_prices(**_future: object) -> None:
     price_notices.note_price_changes(now=timezone.now())
     price_notices.mail_price_notices(now=timezone.now())
+
+
+@shared_task(name="billing.reconcile", base=PortalTask, platform=True)
+def reconcile(**_future: object) -> None:
+    nightly.reconcile(now=timezone.now())

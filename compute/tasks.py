@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from compute.backends import TryAgain, load_backend
 from compute.models import Pool
+from compute.services.agreement import reconcile_hours
 from compute.services.instances import end_instances_of_closed_organizations, expire_instances
 from compute.services.reconciliation import WHILE_WAITING, enqueue_due_instances, reconcile_instance, sweep_engine
 from portal.lib.jobs import enqueue
@@ -58,3 +59,8 @@ def sweep_orphans(**_future: object) -> None:
             log.warning("compute.engine.unreachable", engine=name, error=str(error))
         else:
             log.info("compute.engine.swept", engine=name, ended=swept.ended, woken=swept.woken, foreign=swept.foreign)
+
+
+@shared_task(name="compute.compare_hours", base=PortalTask, platform=True)
+def compare_hours(**_future: object) -> None:
+    reconcile_hours(now=timezone.now())

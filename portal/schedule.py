@@ -67,6 +67,10 @@ SCHEDULE: dict[str, Entry] = {
     "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
+    # Each day is compared once, three hours after its end; hourly, so that what trouble kept is made up for.
+    "reconcile-books": {"task": "billing.reconcile", "schedule": timedelta(hours=1)},
+    # The same for hours of instances, which billing knows nothing of.
+    "compare-hours": {"task": "compute.compare_hours", "schedule": timedelta(hours=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.
     "reconcile-instances": {"task": "compute.reconcile_due_instances", "schedule": timedelta(seconds=2)},
     # An end date is kept within a quarter of a minute.

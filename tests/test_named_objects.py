@@ -89,6 +89,9 @@ OF_STAFF = {
     "ContractEndForm": "tests/billing/test_admin_contracts.py",
     "ContractForm": "tests/billing/test_admin_contracts.py",
     "RefundForm": "tests/billing/payments/test_admin_refunds.py",
+    "CreditNoteForm": "tests/billing/test_admin_finance.py",
+    "ExplanationForm": "tests/billing/test_admin_differences.py",
+    "StaffSearchForm": "tests/billing/test_admin_finance.py",
     "PriceProposalForm": "tests/catalog/test_admin.py",
 }
 # Fields that name nothing: what people write, choose from a list in the code, count or date.

@@ -39,6 +39,14 @@ GROUPS_OF_PERMISSION = {
     "billing.approve_refund": (StaffGroup.FINANCE,),
     "billing.view_dispute": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.answer_dispute": (StaffGroup.FINANCE,),
+    "billing.view_invoice": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.view_payment": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.view_creditnote": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    # One of them proposes, another issues.
+    "billing.add_creditnote": (StaffGroup.FINANCE,),
+    "billing.change_creditnote": (StaffGroup.FINANCE,),
+    "billing.view_difference": (StaffGroup.FINANCE, StaffGroup.AUDITOR),
+    "billing.change_difference": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

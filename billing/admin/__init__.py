@@ -3,14 +3,21 @@
 from billing.admin.contracts import ContractAdmin
 from billing.admin.disputes import DisputeAdmin
 from billing.admin.fates import UsageFateAdmin
+from billing.admin.invoices import CreditNoteAdmin, InvoiceAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
+from billing.admin.payments import PaymentAdmin
+from billing.admin.reconciliation import DifferenceAdmin
 from billing.admin.refunds import RefundAdmin
 
 __all__ = [
     "ContractAdmin",
+    "CreditNoteAdmin",
+    "DifferenceAdmin",
     "DisputeAdmin",
+    "InvoiceAdmin",
     "LedgerAccountAdmin",
     "LedgerEntryAdmin",
+    "PaymentAdmin",
     "RefundAdmin",
     "UsageFateAdmin",
 ]

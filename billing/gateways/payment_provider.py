@@ -396,6 +396,13 @@ def _client() -> stripe.StripeClient:
 
 
 @contextmanager
+def provider() -> Iterator[stripe.StripeClient]:
+    """Yield the provider's client to a module beside this one. Raises ProviderTrouble, ProviderRefusal."""
+    with _asking():
+        yield _client()
+
+
+@contextmanager
 def _asking() -> Iterator[None]:
     try:
         yield

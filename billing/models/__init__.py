@@ -11,6 +11,7 @@ from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.payment_method import PaymentMethod
 from billing.models.price_notice import PriceNotice
+from billing.models.reconciliation import Difference, Reconciliation, ReconciliationJob
 from billing.models.refund import Refund
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
@@ -22,6 +23,7 @@ __all__ = [
     "ContractPrice",
     "CreditGrant",
     "CreditNote",
+    "Difference",
     "Dispute",
     "Invoice",
     "InvoiceFile",
@@ -33,6 +35,8 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PriceNotice",
+    "Reconciliation",
+    "ReconciliationJob",
     "Refund",
     "Reservation",
     "Route",

@@ -31,7 +31,8 @@ PAIRS: dict[LedgerEntry.Code, tuple[Kinds, Kinds]] = {
     Code.USAGE: ((AccountKind.RECEIVABLE, *CREDIT), (AccountKind.REVENUE,)),
     Code.TAX: ((AccountKind.RECEIVABLE,), (AccountKind.TAX,)),
     Code.PAYMENT: (_PAID_WITH, (AccountKind.RECEIVABLE,)),
-    Code.PAYOUT: ((AccountKind.CASH,), (AccountKind.CASH_IN_TRANSIT,)),
+    # Both ways: where more of a customer's money went back than came in, a payout is smaller for it.
+    Code.PAYOUT: (_PAID_WITH, _PAID_WITH),
     Code.FEE: ((AccountKind.FEES,), _PAID_WITH),
     Code.CREDIT_NOTE: ((AccountKind.REVENUE, AccountKind.TAX), (AccountKind.RECEIVABLE, *CREDIT)),
     Code.REFUND: ((AccountKind.RECEIVABLE, AccountKind.PREPAID_CREDIT), _PAID_WITH),

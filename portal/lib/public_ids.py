@@ -61,6 +61,7 @@ new_card_id = _maker("card")
 new_refund_id = _maker("refund")
 new_inv_id = _maker("inv")
 new_cnote_id = _maker("cnote")
+new_diff_id = _maker("diff")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.
