@@ -7,9 +7,11 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models.terms import NET_DAYS
 from billing.models import SpendCap
 from billing.selectors import Grouping, Range
 from billing.services.contracts import AgreedPrice, ContractTerms
+from billing.services.terms import ProposedTerms
 from portal.lib.fields import UtcDateTimeField
 from portal.lib.money import usd_to_nano
 from portal.lib.tiers import BadTiers, parse_price, parse_tiers
@@ -148,6 +150,44 @@ class ContractEndForm(forms.Form):
     """For staff: when a published contract ends."""
 
     active_to = UtcDateTimeField(label=_("End it at (UTC)"), help_text=_("A full hour that has not begun."))
+
+
+class TermsForm(forms.Form):
+    """For staff: terms to propose. Amounts in US dollars."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+    credit_limit = forms.DecimalField(
+        label=_("Credit limit in US dollars"),
+        min_value=Decimal(0),
+        max_digits=11,
+        decimal_places=2,
+        help_text=_("How much it may owe at once."),
+    )
+    net_days = forms.TypedChoiceField(
+        label=_("Days to pay"), choices=[(days, str(days)) for days in NET_DAYS], coerce=int, initial=30
+    )
+    threshold = forms.DecimalField(
+        label=_("Invoice above, in US dollars"),
+        required=False,
+        min_value=Decimal("0.01"),
+        max_digits=11,
+        decimal_places=2,
+        help_text=_("Usage beyond this is invoiced before the month ends. Empty: at its end only."),
+    )
+    needs_purchase_order = forms.BooleanField(label=_("Invoices need a purchase-order number"), required=False)
+    active_from = UtcDateTimeField(label=_("From (UTC)"), help_text=_("Such as 2027-01-01 00:00. The past is at once."))
+    active_to = UtcDateTimeField(label=_("Until (UTC)"), required=False, help_text=_("Empty: without an end."))
+
+    def proposed(self) -> ProposedTerms:
+        given = self.cleaned_data
+        return ProposedTerms(
+            credit_limit_nano=usd_to_nano(given["credit_limit"]),
+            net_days=given["net_days"],
+            active_from=given["active_from"],
+            active_to=given["active_to"],
+            needs_purchase_order=given["needs_purchase_order"],
+            invoice_above_nano=None if given["threshold"] is None else usd_to_nano(given["threshold"]),
+        )
 
 
 def _agreed_price(words: list[str]) -> AgreedPrice:

@@ -15,6 +15,7 @@ from billing.services import (
     price_notices,
     reservations,
     stripe_events,
+    terms,
 )
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
@@ -92,3 +93,8 @@ def fetch_stripe_events(**_future: object) -> None:
 def tell_of_prices(**_future: object) -> None:
     price_notices.note_price_changes(now=timezone.now())
     price_notices.mail_price_notices(now=timezone.now())
+
+
+@shared_task(name="billing.work_terms", base=PortalTask, platform=True)
+def work_terms(**_future: object) -> None:
+    terms.work_terms(now=timezone.now())

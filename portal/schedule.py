@@ -52,6 +52,8 @@ SCHEDULE: dict[str, Entry] = {
     "mail-invoices": {"task": "billing.mail_invoices", "schedule": timedelta(minutes=5)},
     # Credit whose time is over is room for an hour at the most.
     "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},
+    # Terms begin and end within a quarter of an hour; room that lower ones could not take at once goes as it is paid.
+    "work-terms": {"task": "billing.work_terms", "schedule": timedelta(minutes=15)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Instances whose time to be looked at has come: a launch whose hint was lost waits this long. One indexed query.

@@ -44,6 +44,7 @@ from tests.factories.billing import (
 from tests.factories.catalog import make_proposal
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
+from tests.factories.terms import make_terms
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -86,6 +87,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     begins = next_hour(NOW) + timedelta(hours=Contract.objects.owned_by(organization).count())
     ends = begins + timedelta(hours=1)
     make_contract(organization, own, name=f"terms {word}", active_from=begins, active_to=ends, drafted_by=user, now=NOW)
+    make_terms(organization, proposed_by=user, now=NOW)
     make_proposal(sku, user, now=NOW)
     make_price_notice(organization, sku, now=NOW)
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)

@@ -88,6 +88,7 @@ OF_STAFF = {
     "UsageDecisionForm": "tests/billing/test_usage_decisions.py",
     "ContractEndForm": "tests/billing/test_admin_contracts.py",
     "ContractForm": "tests/billing/test_admin_contracts.py",
+    "TermsForm": "tests/billing/test_admin_terms.py",
     "PriceProposalForm": "tests/catalog/test_admin.py",
 }
 # Fields that name nothing: what people write, choose from a list in the code, count or date.

@@ -34,6 +34,14 @@ GROUPS_OF_PERMISSION = {
     "billing.view_contract": (StaffGroup.SALES, StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.draft_contract": (StaffGroup.SALES, StaffGroup.FINANCE),
     "billing.approve_contract": (StaffGroup.FINANCE,),
+    "accounts.view_organizationterms": (
+        StaffGroup.SALES,
+        StaffGroup.FINANCE,
+        StaffGroup.COMPLIANCE,
+        StaffGroup.AUDITOR,
+    ),
+    "accounts.propose_terms": (StaffGroup.SALES, StaffGroup.FINANCE),
+    "accounts.approve_terms": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

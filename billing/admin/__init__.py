@@ -3,5 +3,6 @@
 from billing.admin.contracts import ContractAdmin
 from billing.admin.fates import UsageFateAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
+from billing.admin.terms import OrganizationTermsAdmin
 
-__all__ = ["ContractAdmin", "LedgerAccountAdmin", "LedgerEntryAdmin", "UsageFateAdmin"]
+__all__ = ["ContractAdmin", "LedgerAccountAdmin", "LedgerEntryAdmin", "OrganizationTermsAdmin", "UsageFateAdmin"]

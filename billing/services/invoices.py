@@ -31,6 +31,7 @@ from billing.selectors.unbilled import Grants, grants_of, overrun_nano_of, terms
 from billing.services.credits import lock_cap
 from billing.services.invoice_posting import invoice_source, post_invoice
 from billing.services.ledger import Journal, Line, post, reverse
+from billing.services.terms_room import fit_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 from portal.lib.periods import Period, month_of
@@ -176,6 +177,7 @@ def settle_invoice(*, invoice: Invoice, paid_into: AccountKind, now: datetime) -
     SpendCap.objects.of_organization(invoice.organization_id).update(
         limit_nano=F("limit_nano") + owed_cents * NANO_PER_CENT
     )
+    fit_room(organization_id=invoice.organization_id)
     record_event(
         "invoice.paid", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )

@@ -58,6 +58,8 @@ new_txn_id = _maker("txn")
 new_pay_id = _maker("pay")
 new_inv_id = _maker("inv")
 new_cnote_id = _maker("cnote")
+new_terms_id = _maker("terms")
+new_transfer_id = _maker("transfer")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.

@@ -1,0 +1,52 @@
+"""Terms of organizations, with the fewest fields."""
+
+from datetime import datetime
+from typing import Any
+
+from accounts.models import Organization, OrganizationTerms, User
+from billing.services.terms import work_terms
+from portal.lib.money import NANO_PER_USD
+from portal.lib.tenancy import as_platform
+from tests.factories.accounts import make_user
+from tests.factories.billing import NOW
+
+
+def make_terms(
+    organization: Organization,
+    credit_limit_nano: int = 1_000 * NANO_PER_USD,
+    *,
+    status: OrganizationTerms.Status = OrganizationTerms.Status.ENDED,
+    proposed_by: User | None = None,
+    now: datetime = NOW,
+    **fields: Any,
+) -> OrganizationTerms:
+    """A version of terms as a row, which moves no room: `put_terms_in_force` does."""
+    is_approved = status not in (OrganizationTerms.Status.PROPOSED, OrganizationTerms.Status.DISCARDED)
+    has_begun = status in (OrganizationTerms.Status.IN_FORCE, OrganizationTerms.Status.ENDED)
+    stated = {
+        "version": OrganizationTerms.objects.owned_by(organization).count() + 1,
+        "net_days": 30,
+        "active_from": now,
+        "approved_by": make_user() if is_approved else None,
+        "approved_at": now if is_approved else None,
+        "begun_at": now if has_begun else None,
+        "ended_at": now if status == OrganizationTerms.Status.ENDED else None,
+    }
+    return OrganizationTerms.objects.create(
+        organization=organization,
+        status=status,
+        credit_limit_nano=credit_limit_nano,
+        proposed_by=proposed_by or make_user(),
+        proposed_at=now,
+        **stated | fields,
+    )
+
+
+def put_terms_in_force(
+    organization: Organization, credit_limit_nano: int, *, now: datetime = NOW, **fields: Any
+) -> OrganizationTerms:
+    """Terms that two people agreed on and that are in force, with their room in the credit."""
+    make_terms(organization, credit_limit_nano, status=OrganizationTerms.Status.APPROVED, now=now, **fields)
+    with as_platform():
+        work_terms(now=now)
+    return OrganizationTerms.objects.owned_by(organization).in_force().get()
