@@ -8,6 +8,7 @@ USAGE = Age(months=13)
 _BILLED = "it is what was billed, and tax law asks for ten years"
 _NUMBER = "a number, which leads to nobody once they are erased"
 _STAFF = "a public id of a member of staff: two people answer for a credit note"
+_ITS_OWN = "the organization's own, which the law wants on invoices"
 _KEY = {"api_key_id": name_of("accounts_apikey", "api_key_id")}
 _CAP = {"cap_id": name_of("billing_spendcap", "cap_id")}
 _CAUSES = """CASE t.cause
@@ -197,6 +198,20 @@ TABLES = (
         ORGANIZATION,
         "payments and refunds lead to it",
         of_organization=Part("billing_account"),
+    ),
+    Table(
+        "billing_billingdetails",
+        "who the organization is on its invoices: name, address, tax id, and where invoices go",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (
+            Personal("legal_name", _ITS_OWN),
+            Personal("address", _ITS_OWN),
+            Personal("tax_id", _ITS_OWN),
+            Personal("invoice_emails", "addresses of the organization, which its members choose and can change"),
+        ),
+        of_organization=Part("billing_details"),
     ),
     Table(
         "billing_payment",

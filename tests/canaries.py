@@ -41,6 +41,7 @@ KEPT: dict[str, str] = {
     "accounts_notice.subject_id": "a public id",
     "accounts_ssoconnection.certificates": "are read as certificates",
     "accounts_ssoconnection.sign_in_url": "only SAML has one, and these are of OpenID Connect",
+    "billing_billingdetails.country": "a code of ISO 3166",
     "billing_contractprice.tier_mode": "a word of the code",
     "billing_contractprice.tiers": "numbers; prices of a contract cannot be changed",
     "billing_pricenotice.list_price_id": "names a price of the catalog",

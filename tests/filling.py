@@ -44,7 +44,7 @@ from tests.factories.billing import (
 from tests.factories.catalog import make_proposal
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
-from tests.factories.terms import make_terms
+from tests.factories.terms import make_details, make_terms
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -88,6 +88,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     ends = begins + timedelta(hours=1)
     make_contract(organization, own, name=f"terms {word}", active_from=begins, active_to=ends, drafted_by=user, now=NOW)
     make_terms(organization, proposed_by=user, now=NOW)
+    make_details(organization, legal_name=f"Works {word}", purchase_order=f"PO {word}", now=NOW)
     make_proposal(sku, user, now=NOW)
     make_price_notice(organization, sku, now=NOW)
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)

@@ -62,6 +62,7 @@ from tests.factories.accounts import (
 from tests.factories.billing import make_cap, make_cap_warning, make_invoice, make_payment, make_record
 from tests.factories.compute import make_pool, make_request, make_ssh_key
 from tests.factories.inference import make_receipt
+from tests.factories.terms import make_details
 
 # As long as a name may be, without a place to break.
 LONG_NAME = "a-name-that-somebody-took-the-whole-width-of-the-field-for"
@@ -127,6 +128,7 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     _sign_on(organization)
     _usage(organization, now)
     payments = {state.value: make_payment(organization, state=state, now=now).public_id for state in Payment.State}
+    make_details(organization, legal_name=LONG_NAME, now=now)
     paid = make_invoice(organization.projects.order_by("pk")[0], now=now)
     return objects | {
         "cap": _caps(organization, now),

@@ -88,6 +88,7 @@ OF_STAFF = {
     "UsageDecisionForm": "tests/billing/test_usage_decisions.py",
     "ContractEndForm": "tests/billing/test_admin_contracts.py",
     "ContractForm": "tests/billing/test_admin_contracts.py",
+    "TaxConfirmationForm": "tests/billing/test_details.py",
     "TermsForm": "tests/billing/test_admin_terms.py",
     "PriceProposalForm": "tests/catalog/test_admin.py",
 }
@@ -105,6 +106,7 @@ PLAIN: dict[Place, set[str]] = {
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
         *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "state", "url", "user_data"),
         *("amount", "limit", "period", "stops"),
+        *("billing_address", "country", "invoice_emails", "legal_name", "purchase_order", "tax_id"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.
         "model",
     },

@@ -42,6 +42,13 @@ GROUPS_OF_PERMISSION = {
     ),
     "accounts.propose_terms": (StaffGroup.SALES, StaffGroup.FINANCE),
     "accounts.approve_terms": (StaffGroup.FINANCE,),
+    "billing.view_billingdetails": (
+        StaffGroup.SALES,
+        StaffGroup.FINANCE,
+        StaffGroup.COMPLIANCE,
+        StaffGroup.AUDITOR,
+    ),
+    "billing.confirm_tax_details": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

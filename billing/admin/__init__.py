@@ -1,8 +1,16 @@
 """Pages of staff about money. They work as the platform role."""
 
 from billing.admin.contracts import ContractAdmin
+from billing.admin.details import BillingDetailsAdmin
 from billing.admin.fates import UsageFateAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
 from billing.admin.terms import OrganizationTermsAdmin
 
-__all__ = ["ContractAdmin", "LedgerAccountAdmin", "LedgerEntryAdmin", "OrganizationTermsAdmin", "UsageFateAdmin"]
+__all__ = [
+    "BillingDetailsAdmin",
+    "ContractAdmin",
+    "LedgerAccountAdmin",
+    "LedgerEntryAdmin",
+    "OrganizationTermsAdmin",
+    "UsageFateAdmin",
+]

@@ -3,6 +3,7 @@
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
+from billing.models.details import BillingDetails
 from billing.models.fate import UsageFate
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
@@ -13,6 +14,7 @@ from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByR
 __all__ = [
     "AccountKind",
     "BillingAccount",
+    "BillingDetails",
     "CapWarning",
     "Contract",
     "ContractPrice",

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from accounts.models import AuditEvent, Organization, OrganizationTerms, User
 from accounts.models.terms import NET_DAYS
 from accounts.services.audit import record_event
+from billing.models import BillingDetails
 from billing.selectors.terms import organization_ids_with_room_beyond_terms
 from billing.services.credits import lock_cap
 from billing.services.terms_room import fit_room
@@ -82,6 +83,8 @@ def approve_terms(*, terms: OrganizationTerms, by: User, now: datetime) -> Organ
         raise UnableToChangeTerms(_("Somebody else approves what you have proposed."))
     if terms.active_to is not None and terms.active_to <= now:
         raise UnableToChangeTerms(_("The time of these terms is over."))
+    if terms.needs_purchase_order and not _has_purchase_order(terms):
+        raise UnableToChangeTerms(_("The organization has given no purchase-order number yet, under Billing details."))
     terms.status = Status.APPROVED
     terms.approved_by, terms.approved_at = by, now
     terms.save(update_fields=["status", "approved_by", "approved_at"])
@@ -175,6 +178,11 @@ def _discard(terms: OrganizationTerms) -> None:
 def _refuse_without_right(by: User) -> None:
     if not by.is_staff or not by.has_perm(APPROVE):
         raise UnableToChangeTerms(_("You may not approve or end terms."))
+
+
+def _has_purchase_order(terms: OrganizationTerms) -> bool:
+    details = BillingDetails.objects.filter(organization_id=terms.organization_id)
+    return details.exclude(purchase_order="").exists()
 
 
 def _locked(terms: OrganizationTerms, status: OrganizationTerms.Status, now: datetime) -> OrganizationTerms:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import Organization, OrganizationTerms, User
+from billing.models import BillingDetails
 from billing.services.terms import work_terms
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform
@@ -50,3 +51,14 @@ def put_terms_in_force(
     with as_platform():
         work_terms(now=now)
     return OrganizationTerms.objects.owned_by(organization).in_force().get()
+
+
+def make_details(
+    organization: Organization, *, country: str = "DE", tax_id: str = "DE136695976", now: datetime = NOW, **stated: Any
+) -> BillingDetails:
+    """Billing details, with a tax id that nobody confirmed."""
+    values = {"legal_name": "Works Ltd", "address": "1 Main Street", "invoice_emails": ["bills@example.com"]} | stated
+    BillingDetails.objects.update_or_create(
+        organization=organization, defaults={"country": country, "tax_id": tax_id, "changed_at": now} | values
+    )
+    return BillingDetails.objects.owned_by(organization).get()
