@@ -16,6 +16,7 @@ from billing.services import (
     reservations,
     stripe_events,
     terms,
+    transfers,
 )
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
@@ -52,6 +53,7 @@ def close_months(**_future: object) -> None:
 @shared_task(name="billing.mail_invoices", base=PortalTask, platform=True)
 def mail_invoices(**_future: object) -> None:
     invoice_mails.mail_invoices(now=timezone.now())
+    transfers.mail_transfers(now=timezone.now())
 
 
 @shared_task(name="billing.expire_credits", base=PortalTask, platform=True)

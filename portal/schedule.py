@@ -48,7 +48,7 @@ SCHEDULE: dict[str, Entry] = {
     "tell-of-prices": {"task": "billing.tell_of_prices", "schedule": timedelta(hours=1)},
     # Invoices of a month are there an hour after its grace; one that failed is tried again. Late events change nothing.
     "close-months": {"task": "billing.close_months", "schedule": timedelta(hours=1)},
-    # People read of an invoice when the mail server was away, or a person issued it.
+    # People read of an invoice when the mail server was away, or a person issued it; and of transfers.
     "mail-invoices": {"task": "billing.mail_invoices", "schedule": timedelta(minutes=5)},
     # Credit whose time is over is room for an hour at the most.
     "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},

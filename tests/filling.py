@@ -9,7 +9,7 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import Contract, CreditNote, SpendCap, UsageFate, WriteOff
+from billing.models import BankTransfer, Contract, CreditNote, SpendCap, UsageFate, WriteOff
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
@@ -44,7 +44,7 @@ from tests.factories.billing import (
 from tests.factories.catalog import make_proposal
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
-from tests.factories.terms import make_details, make_terms
+from tests.factories.terms import make_details, make_terms, make_transfer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -129,7 +129,11 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     forget()
     # The portal's own doing, once for a month: the next person finds it there.
     if not CreditNote.objects.filter(organization=organization).exists():
-        make_credit_note(make_invoice(project, now=NOW), f"outage {word}", now=NOW)
+        invoice = make_invoice(project, now=NOW)
+        make_credit_note(invoice, f"outage {word}", now=NOW)
+        confirmed = BankTransfer.Status.CONFIRMED
+        names = {"statement_line": f"S-{word}", "payer": f"Works {word}", "reference": f"invoice {word}"}
+        make_transfer(organization, 7, (invoice, 5), status=confirmed, now=NOW, **names)
     digest = bytes(issued.api_key.digest).hex()
     return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
 

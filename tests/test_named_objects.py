@@ -89,6 +89,8 @@ OF_STAFF = {
     "ContractEndForm": "tests/billing/test_admin_contracts.py",
     "ContractForm": "tests/billing/test_admin_contracts.py",
     "TaxConfirmationForm": "tests/billing/test_details.py",
+    "TransferDisputeForm": "tests/billing/test_admin_transfers.py",
+    "TransferForm": "tests/billing/test_admin_transfers.py",
     "TermsForm": "tests/billing/test_admin_terms.py",
     "PriceProposalForm": "tests/catalog/test_admin.py",
 }

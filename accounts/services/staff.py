@@ -49,6 +49,8 @@ GROUPS_OF_PERMISSION = {
         StaffGroup.AUDITOR,
     ),
     "billing.confirm_tax_details": (StaffGroup.FINANCE,),
+    "billing.view_banktransfer": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.record_transfer": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

@@ -5,8 +5,10 @@ from billing.admin.details import BillingDetailsAdmin
 from billing.admin.fates import UsageFateAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
 from billing.admin.terms import OrganizationTermsAdmin
+from billing.admin.transfers import BankTransferAdmin
 
 __all__ = [
+    "BankTransferAdmin",
     "BillingDetailsAdmin",
     "ContractAdmin",
     "LedgerAccountAdmin",

@@ -9,10 +9,12 @@ from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceL
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.price_notice import PriceNotice
+from billing.models.transfer import BankTransfer, TransferMatch
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
     "AccountKind",
+    "BankTransfer",
     "BillingAccount",
     "BillingDetails",
     "CapWarning",
@@ -34,6 +36,7 @@ __all__ = [
     "SpendByDay",
     "SpendCap",
     "StripeEvent",
+    "TransferMatch",
     "UsageByHour",
     "UsageByResource",
     "UsageEvent",

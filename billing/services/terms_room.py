@@ -24,3 +24,16 @@ def fit_room(*, organization_id: int) -> int:
         cap.warned_percent = min(cap.warned_percent, passed_warning(cap.settled_nano, cap.limit_nano))
         cap.save(update_fields=["limit_nano", "terms_nano", "warned_percent"])
     return given_nano - limit_nano
+
+
+def take_room(*, organization_id: int, amount_nano: int) -> None:
+    """Let a debt that came back take room again; what is used meanwhile counts as given beyond the terms.
+
+    The caller holds the lock of the organization's credit.
+    """
+    cap = SpendCap.objects.of_organization(organization_id).get()
+    missing_nano = max(amount_nano - cap.remaining_nano, 0)
+    cap.limit_nano -= amount_nano - missing_nano
+    cap.terms_nano += missing_nano
+    cap.save(update_fields=["limit_nano", "terms_nano"])
+    fit_room(organization_id=organization_id)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import Organization, OrganizationTerms, User
-from billing.models import BillingDetails
+from billing.models import BankTransfer, BillingDetails, Invoice, TransferMatch
 from billing.services.terms import work_terms
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform
@@ -62,3 +62,25 @@ def make_details(
         organization=organization, defaults={"country": country, "tax_id": tax_id, "changed_at": now} | values
     )
     return BillingDetails.objects.owned_by(organization).get()
+
+
+def make_transfer(
+    organization: Organization,
+    amount_cents: int,
+    *paid: tuple[Invoice, int],
+    status: BankTransfer.Status = BankTransfer.Status.RECORDED,
+    now: datetime = NOW,
+    **fields: Any,
+) -> BankTransfer:
+    """A transfer as rows, which moves no money: the services do. paid: invoices, each with cents."""
+    number = BankTransfer.objects.count() + 1
+    stated = {"statement_line": f"S-{number}", "payer": "Works Ltd", "reference": "", "recorded_by": "user_a"} | fields
+    transfer = BankTransfer.objects.create(
+        organization=organization, amount_cents=amount_cents, value_date=now.date(), recorded_at=now, **stated
+    )
+    for invoice, cents in paid:
+        TransferMatch.objects.create(organization=organization, transfer=transfer, invoice=invoice, amount_cents=cents)
+    if status == BankTransfer.Status.CONFIRMED:
+        transfer.status, transfer.confirmed_by, transfer.confirmed_at = status, "user_b", now
+        transfer.save()
+    return transfer
