@@ -146,6 +146,27 @@ TABLES = (
         of_person=Part("service_accounts", "t.created_by_id = %(user)s", shown=PROJECT | MADE_BY),
     ),
     Table(
+        "accounts_organizationterms",
+        "what an organization may owe and when it pays, and which members of staff agreed on it",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "what was invoiced was owed under it",
+        (
+            Personal("proposed_by_id", "a number, which leads to nobody once they are erased"),
+            Personal("approved_by_id", "a number, which leads to nobody once they are erased"),
+        ),
+        of_organization=Part("terms", hidden=("proposed_by_id", "approved_by_id"), only="t.begun_at IS NOT NULL"),
+        # A member of staff is told which terms they touched, not what those say.
+        of_person=Part(
+            "terms_of_staff",
+            "%(user)s IN (t.proposed_by_id, t.approved_by_id)",
+            hidden=(
+                *("credit_limit_nano", "net_days", "needs_purchase_order", "invoice_above_nano"),
+                *("proposed_by_id", "approved_by_id"),
+            ),
+        ),
+    ),
+    Table(
         "accounts_operatorkey",
         "keys of the owner's own systems",
         Whose.PORTAL,

@@ -4,16 +4,26 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.core.validators import validate_email
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from billing.models import SpendCap
+from accounts.models.terms import NET_DAYS
+from billing.invoicing.matching import Match
+from billing.models import BillingDetails, SpendCap
 from billing.selectors import Grouping, Range
 from billing.selectors.staff_invoices import Search
 from billing.services.contracts import AgreedPrice, ContractTerms
+from billing.services.details import StatedDetails
+from billing.services.terms import ProposedTerms
+from billing.services.transfers import ArrivedTransfer
+from portal.lib.countries import BY_NAME
 from portal.lib.fields import UtcDateTimeField
 from portal.lib.money import usd_to_nano
 from portal.lib.tiers import BadTiers, parse_price, parse_tiers
+
+MOST_INVOICE_EMAILS = 10
+MOST_CENTS = 10**12
 
 
 class SpendForm(forms.Form):
@@ -97,6 +107,135 @@ class RefundForm(forms.Form):
 
     def amount_cents(self) -> int:
         return int(self.cleaned_data["amount"] * 100)
+
+
+class DetailsForm(forms.Form):
+    """Who an organization is on its invoices."""
+
+    legal_name = forms.CharField(label=_("Legal name"), max_length=160)
+    billing_address = forms.CharField(
+        label=_("Address"),
+        max_length=400,
+        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "street-address"}),
+        help_text=_("Street, city and postal code."),
+    )
+    country = forms.ChoiceField(label=_("Country"), choices=[("", _("Choose one")), *BY_NAME])
+    tax_id = forms.CharField(
+        label=_("Tax id"),
+        max_length=32,
+        required=False,
+        help_text=_("The number of value-added or sales tax, such as DE136695976."),
+    )
+    purchase_order = forms.CharField(
+        label=_("Purchase-order number"), max_length=60, required=False, help_text=_("It is on every invoice.")
+    )
+    invoice_emails = forms.CharField(
+        label=_("Who else gets invoices by e-mail"),
+        max_length=800,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=_("One address in a line, ten at the most. Members who may manage billing get them anyway."),
+    )
+
+    @staticmethod
+    def initial_of(details: BillingDetails | None) -> dict[str, str]:
+        if details is None:
+            return {}
+        return {
+            "legal_name": details.legal_name,
+            "billing_address": details.address,
+            "country": details.country,
+            "tax_id": details.tax_id,
+            "purchase_order": details.purchase_order,
+            "invoice_emails": "\n".join(details.invoice_emails),
+        }
+
+    def clean_invoice_emails(self) -> list[str]:
+        addresses: list[str] = self.cleaned_data["invoice_emails"].split()
+        if len(addresses) > MOST_INVOICE_EMAILS:
+            raise forms.ValidationError(_("Ten addresses at the most."))
+        for address in addresses:
+            validate_email(address)
+        return addresses
+
+    def stated(self) -> StatedDetails:
+        given = self.cleaned_data
+        return StatedDetails(
+            legal_name=given["legal_name"],
+            address=given["billing_address"],
+            country=given["country"],
+            tax_id=given["tax_id"],
+            purchase_order=given["purchase_order"],
+            invoice_emails=given["invoice_emails"],
+        )
+
+
+class TaxConfirmationForm(forms.Form):
+    """For staff: what was found out about an organization's tax id."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+    tax_id = forms.CharField(label=_("The tax id that was asked about"), max_length=32, required=False)
+    is_confirmed = forms.BooleanField(label=_("Its tax office knows it"), required=False)
+    exemption = forms.CharField(label=_("Number of a certificate of exemption"), max_length=60, required=False)
+
+
+class TransferForm(forms.Form):
+    """For staff: a line of a bank statement."""
+
+    organization = forms.SlugField(
+        label=_("Address of the organization (slug)"),
+        max_length=60,
+        required=False,
+        help_text=_("Empty: the one whose invoice the reference names."),
+    )
+    statement_line = forms.CharField(
+        label=_("Statement and line"), max_length=80, help_text=_("As the bank names it. A line is recorded once.")
+    )
+    amount = forms.DecimalField(
+        label=_("Amount in US dollars"), min_value=Decimal("0.01"), max_digits=12, decimal_places=2
+    )
+    value_date = forms.DateField(label=_("Value date"), widget=forms.DateInput(attrs={"type": "date"}))
+    payer = forms.CharField(label=_("Who sent it"), max_length=160)
+    reference = forms.CharField(label=_("Reference"), max_length=200, required=False)
+    invoices = forms.CharField(
+        label=_("Invoices that it pays"),
+        max_length=2_000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("One in a line: number and dollars, such as “HR-000012 1190.00”. Empty: by the reference."),
+    )
+
+    def clean_invoices(self) -> list[Match]:
+        lines = [line.split() for line in self.cleaned_data["invoices"].splitlines() if line.strip()]
+        return [_match(words) for words in lines]
+
+    def arrived(self) -> ArrivedTransfer:
+        given = self.cleaned_data
+        return ArrivedTransfer(
+            statement_line=given["statement_line"],
+            amount_cents=int(given["amount"] * 100),
+            value_date=given["value_date"],
+            payer=given["payer"],
+            reference=given["reference"],
+        )
+
+
+class TransferDisputeForm(forms.Form):
+    """For staff: what is wrong with a confirmed transfer."""
+
+    because = forms.CharField(label=_("What is wrong with it"), max_length=300)
+
+
+def _match(words: list[str]) -> Match:
+    try:
+        number, dollars = words
+        cents = Decimal(dollars.replace(",", "")).scaleb(2)
+        if not cents.is_finite() or cents != cents.to_integral_value() or not 0 < cents < MOST_CENTS:
+            raise ValueError(dollars)
+    except (ArithmeticError, ValueError) as error:
+        line = " ".join(words)
+        raise forms.ValidationError(_("%(line)s: a number and an amount, please.") % {"line": line}) from error
+    return Match(number, int(cents))
 
 
 class FateSearchForm(forms.Form):
@@ -211,6 +350,44 @@ class ContractEndForm(forms.Form):
     """For staff: when a published contract ends."""
 
     active_to = UtcDateTimeField(label=_("End it at (UTC)"), help_text=_("A full hour that has not begun."))
+
+
+class TermsForm(forms.Form):
+    """For staff: terms to propose. Amounts in US dollars."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+    credit_limit = forms.DecimalField(
+        label=_("Credit limit in US dollars"),
+        min_value=Decimal(0),
+        max_digits=11,
+        decimal_places=2,
+        help_text=_("How much it may owe at once."),
+    )
+    net_days = forms.TypedChoiceField(
+        label=_("Days to pay"), choices=[(days, str(days)) for days in NET_DAYS], coerce=int, initial=30
+    )
+    threshold = forms.DecimalField(
+        label=_("Invoice above, in US dollars"),
+        required=False,
+        min_value=Decimal("0.01"),
+        max_digits=11,
+        decimal_places=2,
+        help_text=_("Usage beyond this is invoiced before the month ends. Empty: at its end only."),
+    )
+    needs_purchase_order = forms.BooleanField(label=_("Invoices need a purchase-order number"), required=False)
+    active_from = UtcDateTimeField(label=_("From (UTC)"), help_text=_("Such as 2027-01-01 00:00. The past is at once."))
+    active_to = UtcDateTimeField(label=_("Until (UTC)"), required=False, help_text=_("Empty: without an end."))
+
+    def proposed(self) -> ProposedTerms:
+        given = self.cleaned_data
+        return ProposedTerms(
+            credit_limit_nano=usd_to_nano(given["credit_limit"]),
+            net_days=given["net_days"],
+            active_from=given["active_from"],
+            active_to=given["active_to"],
+            needs_purchase_order=given["needs_purchase_order"],
+            invoice_above_nano=None if given["threshold"] is None else usd_to_nano(given["threshold"]),
+        )
 
 
 def _agreed_price(words: list[str]) -> AgreedPrice:

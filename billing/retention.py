@@ -10,6 +10,8 @@ _NUMBER = "a number, which leads to nobody once they are erased"
 _STAFF = "a public id of a member of staff: two people answer for a credit note"
 _TWO_PEOPLE = "a public id: two people answer for money that goes back"
 _PAYMENT = {"payment_id": name_of("billing_payment", "payment_id")}
+_ITS_OWN = "the organization's own, which the law wants on invoices"
+_TRANSFER_STAFF = "a public id of a member of staff: two people answer for a transfer"
 _KEY = {"api_key_id": name_of("accounts_apikey", "api_key_id")}
 _CAP = {"cap_id": name_of("billing_spendcap", "cap_id")}
 _CAUSES = """CASE t.cause
@@ -212,6 +214,55 @@ TABLES = (
         ORGANIZATION,
         "payments and refunds lead to it",
         of_organization=Part("billing_account"),
+    ),
+    Table(
+        "billing_billingdetails",
+        "who the organization is on its invoices: name, address, tax id, and where invoices go",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (
+            Personal("legal_name", _ITS_OWN),
+            Personal("address", _ITS_OWN),
+            Personal("tax_id", _ITS_OWN),
+            Personal("invoice_emails", "addresses of the organization, which its members choose and can change"),
+        ),
+        of_organization=Part("billing_details"),
+    ),
+    Table(
+        "billing_banktransfer",
+        "bank transfers as statements name them, and which members of staff recorded and confirmed them",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (
+            Personal("payer", "who paid, as the bank says; tax law asks for ten years"),
+            Personal("reference", "as payer"),
+            Personal("recorded_by", _TRANSFER_STAFF),
+            Personal("confirmed_by", _TRANSFER_STAFF),
+            Personal("disputed_by", _TRANSFER_STAFF),
+            Personal("disputed_because", "a sentence of staff about a transfer"),
+            Personal("taken_back_by", _TRANSFER_STAFF),
+        ),
+        of_organization=Part(
+            "bank_transfers",
+            hidden=("recorded_by", "confirmed_by", "disputed_by", "disputed_because", "taken_back_by"),
+            shown={"credit_grant_id": name_of("billing_creditgrant", "credit_grant_id")},
+            only="t.status IN ('confirmed', 'taken_back')",
+        ),
+    ),
+    Table(
+        "billing_transfermatch",
+        "which invoices a bank transfer paid",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        of_organization=Part(
+            "transfer_matches",
+            shown=_INVOICE | {"transfer_id": name_of("billing_banktransfer", "transfer_id")},
+            only="EXISTS (SELECT FROM billing_banktransfer AS b WHERE b.id = t.transfer_id"
+            " AND b.status IN ('confirmed', 'taken_back'))",
+        ),
     ),
     Table(
         "billing_payment",

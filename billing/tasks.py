@@ -20,6 +20,8 @@ from billing.services import (
     refunding,
     reservations,
     stripe_events,
+    terms,
+    transfers,
 )
 from billing.services import credits as credit_services
 from portal.lib.tasks import PortalTask
@@ -56,6 +58,7 @@ def close_months(**_future: object) -> None:
 @shared_task(name="billing.mail_invoices", base=PortalTask, platform=True)
 def mail_invoices(**_future: object) -> None:
     invoice_mails.mail_invoices(now=timezone.now())
+    transfers.mail_transfers(now=timezone.now())
 
 
 @shared_task(name="billing.keep_invoice_files", base=PortalTask, platform=True)
@@ -137,3 +140,8 @@ def tell_of_prices(**_future: object) -> None:
 @shared_task(name="billing.reconcile", base=PortalTask, platform=True)
 def reconcile(**_future: object) -> None:
     nightly.reconcile(now=timezone.now())
+
+
+@shared_task(name="billing.work_terms", base=PortalTask, platform=True)
+def work_terms(**_future: object) -> None:
+    terms.work_terms(now=timezone.now())

@@ -59,12 +59,14 @@ SCHEDULE: dict[str, Entry] = {
     "tell-of-prices": {"task": "billing.tell_of_prices", "schedule": timedelta(hours=1)},
     # Invoices of a month are there an hour after its grace; one that failed is tried again. Late events change nothing.
     "close-months": {"task": "billing.close_months", "schedule": timedelta(hours=1)},
-    # People read of an invoice when the mail server was away, or a person issued it.
+    # People read of an invoice when the mail server was away, or a person issued it; and of transfers.
     "mail-invoices": {"task": "billing.mail_invoices", "schedule": timedelta(minutes=5)},
     # The file of an invoice outlives the events that it is made of. Until it is kept, they are.
     "keep-invoice-files": {"task": "billing.keep_invoice_files", "schedule": timedelta(hours=1)},
     # Credit whose time is over is room for an hour at the most.
     "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},
+    # Terms begin and end within a quarter of an hour; room that lower ones could not take at once goes as it is paid.
+    "work-terms": {"task": "billing.work_terms", "schedule": timedelta(minutes=15)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Each day is compared once, three hours after its end; hourly, so that what trouble kept is made up for.

@@ -9,7 +9,7 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import Contract, CreditNote, Dispute, SpendCap, UsageFate, WriteOff
+from billing.models import BankTransfer, Contract, CreditNote, Dispute, SpendCap, UsageFate, WriteOff
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
@@ -47,6 +47,7 @@ from tests.factories.billing import (
 from tests.factories.catalog import make_proposal
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
+from tests.factories.terms import make_details, make_terms, make_transfer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -76,22 +77,14 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
     make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
-    paid = make_payment(
-        organization,
-        created_by=user,
-        session_id=f"cs_{word}",
-        intent_id=f"pi_{word}",
-        customer_id=f"cus_{word}",
-        now=NOW,
-    )
-    make_refund(paid, reason=f"bought twice {word}", now=NOW)
-    make_card(organization, brand=f"brand {word}"[:24], removed_by=user, now=NOW)
-    make_dispute(paid, state=Dispute.State.CLOSED, reason=f"reason {word}", now=NOW)
+    pay(organization, user, word)
     own = AgreedPrice(sku, 1)
     # One after the other, in hours to come: nothing is priced with them.
     begins = next_hour(NOW) + timedelta(hours=Contract.objects.owned_by(organization).count())
     ends = begins + timedelta(hours=1)
     make_contract(organization, own, name=f"terms {word}", active_from=begins, active_to=ends, drafted_by=user, now=NOW)
+    make_terms(organization, proposed_by=user, now=NOW)
+    make_details(organization, legal_name=f"Works {word}", purchase_order=f"PO {word}", now=NOW)
     make_proposal(sku, user, now=NOW)
     make_price_notice(organization, sku, now=NOW)
     rotated = rotate_key(api_key=issued.api_key, overlap=Overlap.HOUR, now=NOW)
@@ -132,9 +125,28 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     forget()
     # The portal's own doing, once for a month: the next person finds it there.
     if not CreditNote.objects.filter(organization=organization).exists():
-        make_credit_note(make_invoice(project, now=NOW), f"outage {word}", now=NOW)
+        invoice = make_invoice(project, now=NOW)
+        make_credit_note(invoice, f"outage {word}", now=NOW)
+        confirmed = BankTransfer.Status.CONFIRMED
+        names = {"statement_line": f"S-{word}", "payer": f"Works {word}", "reference": f"invoice {word}"}
+        make_transfer(organization, 7, (invoice, 5), status=confirmed, now=NOW, **names)
     digest = bytes(issued.api_key.digest).hex()
     return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
+
+
+def pay(organization: Organization, user: User, word: str) -> None:
+    """A payment, what of it went back, and a card that was removed."""
+    paid = make_payment(
+        organization,
+        created_by=user,
+        session_id=f"cs_{word}",
+        intent_id=f"pi_{word}",
+        customer_id=f"cus_{word}",
+        now=NOW,
+    )
+    make_refund(paid, reason=f"bought twice {word}", now=NOW)
+    make_card(organization, brand=f"brand {word}"[:24], removed_by=user, now=NOW)
+    make_dispute(paid, state=Dispute.State.CLOSED, reason=f"reason {word}", now=NOW)
 
 
 def make_fates(organization: Organization, word: str) -> None:

@@ -72,6 +72,7 @@ from tests.factories.billing import (
 )
 from tests.factories.compute import make_pool, make_request, make_ssh_key
 from tests.factories.inference import make_receipt
+from tests.factories.terms import make_details
 
 # As long as a name may be, without a place to break.
 LONG_NAME = "a-name-that-somebody-took-the-whole-width-of-the-field-for"
@@ -152,6 +153,7 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     for dispute_state in (one for one in Dispute.State if one not in Dispute.CONTESTED):
         make_dispute(disputed, state=dispute_state, now=now)
     payments["disputed"] = disputed.public_id
+    make_details(organization, legal_name=LONG_NAME, now=now)
     paid = make_invoice(organization.projects.order_by("pk")[0], now=now)
     return objects | {
         "cap": _caps(organization, now),

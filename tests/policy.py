@@ -201,6 +201,7 @@ POLICY: dict[str, Rule] = {
     "billing:spend": of(Permission.VIEW_SPEND),
     "billing:usage-csv": of(Permission.VIEW_SPEND),
     "billing:usage-jsonl": of(Permission.VIEW_SPEND),
+    "billing:details": of(Permission.MANAGE_BILLING),
     "billing:cap-list": of(Permission.VIEW_SPEND),
     "billing:cap-create": of(Permission.MANAGE_BILLING),
     "billing:cap-change": of(Permission.MANAGE_BILLING, public_id="cap"),

@@ -55,6 +55,7 @@ TYPED_THERE: dict[str, Any] = {
     "accounts:domain-list": lambda world: {"name": "night-shift.example"},
     "accounts:domain-detail": lambda world: {"join_role": "viewer"},
     "billing:top-up": lambda world: {"amount": "25"},
+    "billing:details": lambda world: {"legal_name": "Acme", "billing_address": "Way 1", "country": "DE"},
 }
 # Pages that take POST and leave no entry, and why; tests/test_audit_trail_elsewhere.py says where each is proved.
 WITHOUT_ENTRY: dict[str, str] = {

@@ -92,6 +92,10 @@ OF_STAFF = {
     "CreditNoteForm": "tests/billing/test_admin_finance.py",
     "ExplanationForm": "tests/billing/test_admin_differences.py",
     "StaffSearchForm": "tests/billing/test_admin_finance.py",
+    "TaxConfirmationForm": "tests/billing/test_details.py",
+    "TransferDisputeForm": "tests/billing/test_admin_transfers.py",
+    "TransferForm": "tests/billing/test_admin_transfers.py",
+    "TermsForm": "tests/billing/test_admin_terms.py",
     "PriceProposalForm": "tests/catalog/test_admin.py",
 }
 # Fields that name nothing: what people write, choose from a list in the code, count or date.
@@ -108,6 +112,7 @@ PLAIN: dict[Place, set[str]] = {
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
         *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "state", "url", "user_data"),
         *("amount", "limit", "period", "stops"),
+        *("billing_address", "country", "invoice_emails", "legal_name", "purchase_order", "tax_id"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.
         "model",
     },

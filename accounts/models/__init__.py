@@ -21,6 +21,7 @@ from accounts.models.role import (
 from accounts.models.scope import Scope
 from accounts.models.service_account import ServiceAccount
 from accounts.models.sso import SsoConnection, SsoIdentity
+from accounts.models.terms import OrganizationTerms
 from accounts.models.user import User
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "OperatorKey",
     "OperatorScope",
     "Organization",
+    "OrganizationTerms",
     "Overlap",
     "Permission",
     "Project",

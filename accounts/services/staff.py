@@ -47,6 +47,23 @@ GROUPS_OF_PERMISSION = {
     "billing.change_creditnote": (StaffGroup.FINANCE,),
     "billing.view_difference": (StaffGroup.FINANCE, StaffGroup.AUDITOR),
     "billing.change_difference": (StaffGroup.FINANCE,),
+    "accounts.view_organizationterms": (
+        StaffGroup.SALES,
+        StaffGroup.FINANCE,
+        StaffGroup.COMPLIANCE,
+        StaffGroup.AUDITOR,
+    ),
+    "accounts.propose_terms": (StaffGroup.SALES, StaffGroup.FINANCE),
+    "accounts.approve_terms": (StaffGroup.FINANCE,),
+    "billing.view_billingdetails": (
+        StaffGroup.SALES,
+        StaffGroup.FINANCE,
+        StaffGroup.COMPLIANCE,
+        StaffGroup.AUDITOR,
+    ),
+    "billing.confirm_tax_details": (StaffGroup.FINANCE,),
+    "billing.view_banktransfer": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.record_transfer": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

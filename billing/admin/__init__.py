@@ -1,6 +1,7 @@
 """Pages of staff about money. They work as the platform role."""
 
 from billing.admin.contracts import ContractAdmin
+from billing.admin.details import BillingDetailsAdmin
 from billing.admin.disputes import DisputeAdmin
 from billing.admin.fates import UsageFateAdmin
 from billing.admin.invoices import CreditNoteAdmin, InvoiceAdmin
@@ -8,8 +9,12 @@ from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
 from billing.admin.payments import PaymentAdmin
 from billing.admin.reconciliation import DifferenceAdmin
 from billing.admin.refunds import RefundAdmin
+from billing.admin.terms import OrganizationTermsAdmin
+from billing.admin.transfers import BankTransferAdmin
 
 __all__ = [
+    "BankTransferAdmin",
+    "BillingDetailsAdmin",
     "ContractAdmin",
     "CreditNoteAdmin",
     "DifferenceAdmin",
@@ -17,6 +22,7 @@ __all__ = [
     "InvoiceAdmin",
     "LedgerAccountAdmin",
     "LedgerEntryAdmin",
+    "OrganizationTermsAdmin",
     "PaymentAdmin",
     "RefundAdmin",
     "UsageFateAdmin",

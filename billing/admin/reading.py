@@ -1,14 +1,18 @@
 """What pages of staff have in common."""
 
+import time
+from http import HTTPStatus
 from typing import Any
 
+from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
-from accounts.models import Organization
+from accounts.access import is_sign_in_recent
+from accounts.models import Organization, User
 
 
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -29,6 +33,21 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic a
     def check_reading(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
             raise PermissionDenied
+
+    def check_changing(self, request: HttpRequest, *, is_allowed: bool) -> User:
+        """Return who changes something; ask them to sign in again unless they did lately."""
+        if not is_allowed or not isinstance(request.user, User):
+            raise PermissionDenied
+        if not is_sign_in_recent(request, time.time()):
+            raise ReauthenticationRequired
+        return request.user
+
+    def answer(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        """Return a page; after a POST it is the answer to one that was refused."""
+        response = self.page(request, template, context)
+        if request.method == "POST":
+            response.status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+        return response
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         return TemplateResponse(request, template, {**self.admin_site.each_context(request), **context})

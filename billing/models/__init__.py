@@ -3,6 +3,7 @@
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
+from billing.models.details import BillingDetails
 from billing.models.dispute import Dispute
 from billing.models.fate import UsageFate
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
@@ -13,11 +14,14 @@ from billing.models.payment_method import PaymentMethod
 from billing.models.price_notice import PriceNotice
 from billing.models.reconciliation import Difference, Reconciliation, ReconciliationJob
 from billing.models.refund import Refund
+from billing.models.transfer import BankTransfer, TransferMatch
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
 __all__ = [
     "AccountKind",
+    "BankTransfer",
     "BillingAccount",
+    "BillingDetails",
     "CapWarning",
     "Contract",
     "ContractPrice",
@@ -44,6 +48,7 @@ __all__ = [
     "SpendByDay",
     "SpendCap",
     "StripeEvent",
+    "TransferMatch",
     "UsageByHour",
     "UsageByResource",
     "UsageEvent",

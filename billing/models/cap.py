@@ -86,6 +86,8 @@ class SpendCap(models.Model):
     # Whether it refuses; one that does not only warns.
     stops = models.BooleanField(default=True, db_default=True)
     limit_nano = models.BigIntegerField()
+    # How much of the limit is what terms let the organization owe; only ever in its credit.
+    terms_nano = models.BigIntegerField(default=0, db_default=0)
     settled_nano = models.BigIntegerField(default=0)  # what usage has cost, what it found at its start included
     reserved_nano = models.BigIntegerField(default=0)  # the sum of the reservations held
     # What the period had cost already when the cap was made in the middle of it.
@@ -113,6 +115,10 @@ class SpendCap(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(settled_nano__gte=0, reserved_nano__gte=0), name="spend_cap_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(terms_nano=0) | Q(scope="organization", period="lifetime", terms_nano__gt=0),
+                name="spend_cap_terms_only_in_credit",
             ),
             models.CheckConstraint(
                 condition=Q(period="lifetime", period_start=None, period_end=None)

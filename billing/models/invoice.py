@@ -42,7 +42,8 @@ class Invoice(models.Model):
     """What an organization used in a UTC month, for how much, and who pays it.
 
     draft -> closing -> open -> paid, void or uncollectible (-> paid); closing -> draft; draft -> void when a later
-    invoice takes what it would have billed. Amounts in cents are whole; due = owed + tax.
+    invoice takes what it would have billed; paid -> open when the payment was none. Amounts in cents are whole;
+    due = owed + tax.
     """
 
     class Status(models.TextChoices):
@@ -58,7 +59,7 @@ class Invoice(models.Model):
         Status.CLOSING: {Status.DRAFT, Status.OPEN, Status.PAID},
         Status.OPEN: {Status.PAID, Status.VOID, Status.UNCOLLECTIBLE},
         Status.UNCOLLECTIBLE: {Status.PAID},
-        Status.PAID: set[Status](),
+        Status.PAID: {Status.OPEN},
         Status.VOID: set[Status](),
     }
 

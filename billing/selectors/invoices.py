@@ -1,14 +1,15 @@
 """Invoices as pages print them: ready strings."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization
 from billing.invoicing import Payer
-from billing.models import CreditNote, Invoice, InvoiceLine
+from billing.models import CreditNote, Invoice, InvoiceLine, TransferMatch
 from billing.selectors.invoice_export import usd
+from billing.selectors.owed import still_due_cents
 from catalog.models import Sku
 from portal.lib.money import NANO_PER_CENT, decimal_string, display_usd
 
@@ -55,8 +56,17 @@ class NoteRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferRow:
+    """What a bank transfer paid of an invoice."""
+
+    day: date
+    amount: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class InvoicePage:
-    """An invoice with its lines, projects with what each cost, sums (words, amount) and credit notes."""
+    """An invoice with its lines, projects with what each cost, sums (words, amount), credit notes and transfers."""
 
     row: InvoiceRow
     revision: int
@@ -69,6 +79,7 @@ class InvoicePage:
     sums: list[tuple[str, str]]
     tax_legend: str
     notes: list[NoteRow]
+    transfers: list[TransferRow]
 
 
 def invoice_rows(organization: Organization) -> list[InvoiceRow]:
@@ -114,6 +125,10 @@ def invoice_page(invoice: Invoice) -> InvoicePage:
             NoteRow(note.number or "", _money(note.amount_cents + note.tax_cents), note.reason, note.decided_at)
             for note in issued
         ],
+        transfers=[
+            TransferRow(match.transfer.value_date, _money(match.amount_cents), match.transfer.reference)
+            for match in TransferMatch.objects.paying(invoice)
+        ],
     )
 
 
@@ -151,7 +166,11 @@ def _sums(invoice: Invoice) -> list[tuple[str, str]]:
         (_("Tax, %(percent)s %%") % {"percent": percent}, invoice.tax_cents),
     ]
     shown = [(words, _money(cents)) for words, cents in sums[:1] + [one for one in sums[1:] if one[1]]]
-    return [*shown, (_("Due"), _money(invoice.due_cents))]
+    shown.append((_("Due"), _money(invoice.due_cents)))
+    left_cents = still_due_cents(invoice) if invoice.status == Invoice.Status.OPEN else invoice.due_cents
+    if left_cents != invoice.due_cents:
+        shown.append((_("Left to pay, after credit notes and transfers"), _money(left_cents)))
+    return shown
 
 
 def _party(frozen: dict[str, str]) -> list[str]:

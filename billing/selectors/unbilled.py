@@ -10,8 +10,10 @@ from django.db.models import Sum
 
 from accounts.models import Organization, Project
 from billing.invoicing import Bucket, Credit, Party, Terms
-from billing.models import CreditGrant, Invoice, LedgerAccount, WriteOff
+from billing.models import CreditGrant, Invoice, LedgerAccount, SpendCap, WriteOff
 from billing.models.ledger import CREDIT, AccountKind
+from billing.selectors.details import buyer_of, details_of
+from billing.selectors.terms import terms_in_force
 from portal.lib.money import NANO_PER_CENT
 
 _UNBILLED = """
@@ -118,8 +120,17 @@ def seller() -> Party:
 
 
 def terms_of(organization: Organization) -> Terms:
-    """Return what was agreed with an organization: nothing yet, so it pays from credit and owes nothing.
+    """Return what was agreed with an organization. Without terms in force it pays from credit and owes nothing new.
 
-    Approved applications will write their terms; this is where they are read then.
+    What it used under terms that have ended it still owes: as much as they give room for in its credit.
     """
-    return Terms(seller=seller(), buyer=Party(name=organization.name))
+    agreed, details = terms_in_force(organization.pk), details_of(organization)
+    cap = SpendCap.objects.of_organization(organization.pk).first()
+    still_given_nano = 0 if cap is None else cap.terms_nano
+    return Terms(
+        seller=seller(),
+        buyer=buyer_of(organization),
+        credit_limit_nano=max(still_given_nano, 0 if agreed is None else agreed.credit_limit_nano),
+        net_days=0 if agreed is None else agreed.net_days,
+        purchase_order="" if details is None else details.purchase_order,
+    )

@@ -18,6 +18,7 @@ from billing.services.credits import lock_cap
 from billing.services.invoice_posting import note_entries
 from billing.services.invoices import next_number
 from billing.services.ledger import Journal, post
+from billing.services.terms_room import fit_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 
@@ -103,6 +104,7 @@ def issue_credit_note(*, note: CreditNote, issued_by: str, now: datetime) -> Cre
     )
     note.number = next_number(f"{settings.INVOICE_PREFIX}-CN")
     _decide(note, CreditNote.Status.ISSUED, issued_by, now)
+    fit_room(organization_id=invoice.organization_id)
     record_event(
         "credit_note.issued",
         organization_id=note.organization_id,

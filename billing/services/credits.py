@@ -55,7 +55,8 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
 class Award:
     """Credit to be given. amount_nano: nano-dollars, whole cents. source: its cause, which gives once.
 
-    expires_at: usage from then on is not paid by it, and what is left goes back.
+    expires_at: usage from then on is not paid by it, and what is left goes back. arrived_in: where the money for
+    it is, unless that is as its kind has it.
     """
 
     kind: CreditGrant.Kind
@@ -63,6 +64,7 @@ class Award:
     source: str
     priority: int = 50
     expires_at: datetime | None = None
+    arrived_in: AccountKind | None = None
 
 
 def add_credit(*, cap: SpendCap, given: Award, now: datetime) -> CreditGrant:
@@ -89,7 +91,7 @@ def _grant(organization_id: int, given: Award, now: datetime) -> CreditGrant:
         priority=given.priority,
         expires_at=given.expires_at,
     )
-    award(grant, now)
+    award(grant, now, arrived_in=given.arrived_in)
     return grant
 
 
@@ -113,12 +115,12 @@ _GIVING = {
 }
 
 
-def award(grant: CreditGrant, now: datetime) -> None:
+def award(grant: CreditGrant, now: datetime, *, arrived_in: AccountKind | None = None) -> None:
     """Put a grant into the ledger; one that is there stays as it is."""
     giving = _GIVING[CreditGrant.Kind(grant.kind)]
     line = Line(
         giving.code,
-        debit=Route(giving.comes_from),
+        debit=Route(arrived_in or giving.comes_from),
         credit=Route(giving.stands_in, grant_id=grant.pk),
         amount_nano=grant.amount_nano,
     )

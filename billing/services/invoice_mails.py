@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import transaction
 
-from accounts.models import Permission
-from accounts.services.mails import addresses_with, mail_each, page_address
+from accounts.services.mails import mail_each, page_address
 from billing.models import Invoice
+from billing.services.details import billing_addresses
 from portal.lib.money import NANO_PER_CENT
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ def _mail(invoice_id: int, now: datetime) -> int:
         return 0
     mail_each(
         "invoice_issued",
-        addresses_with(invoice.organization, Permission.MANAGE_BILLING),
+        billing_addresses(invoice.organization),
         invoice=invoice,
         month=f"{invoice.period_start:%Y-%m}",
         total_nano=invoice.total_cents * NANO_PER_CENT,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Sum
+from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization, Project
@@ -27,10 +27,12 @@ from billing.models import (
     Route,
     SpendCap,
 )
+from billing.selectors.owed import noted_of, paid_source, still_due_cents, transferred_cents_of
 from billing.selectors.unbilled import Grants, grants_of, overrun_nano_of, terms_of, unbilled_buckets
 from billing.services.credits import lock_cap
 from billing.services.invoice_posting import invoice_source, post_invoice
 from billing.services.ledger import Journal, Line, post, reverse
+from billing.services.terms_room import fit_room, take_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 from portal.lib.periods import Period, month_of
@@ -148,6 +150,8 @@ def void_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
         raise UnableToInvoice(_("A later invoice was issued since: write a credit note instead."))
     if CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED).exists():
         raise UnableToInvoice(_("A credit note has taken part of it back already."))
+    if transferred_cents_of(invoice):
+        raise UnableToInvoice(_("A bank transfer has paid part of it already."))
     reverse(organization_id=invoice.organization_id, source=invoice_source(invoice), effective_at=now, now=now)
     _move(invoice, Status.VOID)
     record_event(
@@ -167,17 +171,46 @@ def settle_invoice(*, invoice: Invoice, paid_into: AccountKind, now: datetime) -
     if invoice.status == Status.PAID:
         return invoice
     _refuse_unless(invoice, Status.PAID)
+    _post_due(invoice, LedgerEntry.Code.PAYMENT, paid_into, _next_source(invoice), now)
+    return mark_paid(invoice=invoice, now=now)
+
+
+@transaction.atomic
+def mark_paid(*, invoice: Invoice, now: datetime) -> Invoice:
+    """Note that an invoice is paid whose money the ledger has already, and give back the room that it took.
+
+    The caller holds the lock of the organization's credit. Raises UnableToInvoice for one that cannot be paid.
+    """
     if invoice.status == Status.UNCOLLECTIBLE:
         reverse(organization_id=invoice.organization_id, source=_given_up(invoice), effective_at=now, now=now)
-    owed_cents = invoice.owed_cents - _noted(invoice)[0]
-    _post_due(invoice, LedgerEntry.Code.PAYMENT, paid_into, f"invoice-paid:{invoice.public_id}", now)
     invoice.paid_at = now
     _move(invoice, Status.PAID)
-    SpendCap.objects.of_organization(invoice.organization_id).update(
-        limit_nano=F("limit_nano") + owed_cents * NANO_PER_CENT
-    )
+    owed_nano = (invoice.owed_cents - noted_of(invoice).owed_cents) * NANO_PER_CENT
+    SpendCap.objects.of_organization(invoice.organization_id).update(limit_nano=F("limit_nano") + owed_nano)
+    fit_room(organization_id=invoice.organization_id)
     record_event(
         "invoice.paid", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
+    )
+    return invoice
+
+
+@transaction.atomic
+def owe_again(*, invoice: Invoice, now: datetime) -> Invoice:
+    """Open an invoice again whose payment the ledger has taken back; one that is not paid stays as it is.
+
+    What it owes takes room again, even where that was used meanwhile. The caller holds the lock of the organization's
+    credit.
+    """
+    if invoice.status != Status.PAID:
+        return invoice
+    invoice.paid_at = None
+    _move(invoice, Status.OPEN)
+    take_room(
+        organization_id=invoice.organization_id,
+        amount_nano=(invoice.owed_cents - noted_of(invoice).owed_cents) * NANO_PER_CENT,
+    )
+    record_event(
+        "invoice.owed_again", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
     return invoice
 
@@ -329,15 +362,15 @@ def _given_up(invoice: Invoice) -> str:
     return f"invoice-given-up:{invoice.public_id}"
 
 
+def _next_source(invoice: Invoice) -> str:
+    """Return the source of the next payment: an invoice whose payment was taken back is paid again."""
+    source = paid_source(invoice)
+    mine = LedgerEntry.objects.filter(organization_id=invoice.organization_id)
+    before = mine.filter(Q(source=source) | Q(source__startswith=f"{source}:")).values("journal_id").distinct().count()
+    return f"{source}:{before}" if before else source
+
+
 def _post_due(invoice: Invoice, code: LedgerEntry.Code, debit: AccountKind, source: str, now: datetime) -> None:
-    still_due_cents = invoice.due_cents - sum(_noted(invoice))
-    if still_due_cents:
-        line = Line(code, Route(debit), Route(AccountKind.RECEIVABLE), still_due_cents * NANO_PER_CENT)
+    if due_cents := still_due_cents(invoice):
+        line = Line(code, Route(debit), Route(AccountKind.RECEIVABLE), due_cents * NANO_PER_CENT)
         post(Journal(invoice.organization_id, source, now, (line,)), now=now)
-
-
-def _noted(invoice: Invoice) -> tuple[int, int]:
-    """Return what issued credit notes took back of what was owed, and of its tax, in cents."""
-    issued = CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED)
-    sums = issued.aggregate(owed=Sum("owed_cents"), tax=Sum("tax_cents"))
-    return sums["owed"] or 0, sums["tax"] or 0

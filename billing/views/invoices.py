@@ -40,7 +40,11 @@ _PRINTED = """
 @organization_required(Permission.VIEW_SPEND)
 @require_safe
 def invoice_list(request: OrganizationRequest) -> HttpResponse:
-    return render(request, "billing/invoice_list.html", {"invoices": invoice_rows(request.organization)})
+    context = {
+        "invoices": invoice_rows(request.organization),
+        "may_manage": request.membership.may(Permission.MANAGE_BILLING),
+    }
+    return render(request, "billing/invoice_list.html", context)
 
 
 @organization_required(Permission.VIEW_SPEND)

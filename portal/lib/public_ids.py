@@ -62,6 +62,8 @@ new_refund_id = _maker("refund")
 new_inv_id = _maker("inv")
 new_cnote_id = _maker("cnote")
 new_diff_id = _maker("diff")
+new_terms_id = _maker("terms")
+new_transfer_id = _maker("transfer")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.

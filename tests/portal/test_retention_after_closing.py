@@ -28,6 +28,7 @@ GOING = [name for name, rule in RULES.items() if not rule.clears]
 # What has no end after the closing, and why.
 STAYING = {
     "accounts_organization": "what was billed belongs to it",
+    "accounts_organizationterms": "what was billed was owed under them",
     "accounts_project": "so does usage",
     "accounts_retiredsecret": "digests, which are known as ours when they turn up in public",
     "accounts_keyleak": "it says why a key ended",

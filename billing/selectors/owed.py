@@ -1,0 +1,49 @@
+"""How much of an invoice is still to be paid."""
+
+from dataclasses import dataclass
+
+from django.db.models import Q, Sum
+
+from billing.models import CreditNote, Invoice, LedgerEntry, TransferMatch
+from portal.lib.money import NANO_PER_CENT
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What issued credit notes took back of what an invoice leaves owed, and of its tax, in cents."""
+
+    owed_cents: int
+    tax_cents: int
+
+
+def noted_of(invoice: Invoice) -> Noted:
+    issued = CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED)
+    sums = issued.aggregate(owed=Sum("owed_cents"), tax=Sum("tax_cents"))
+    return Noted(sums["owed"] or 0, sums["tax"] or 0)
+
+
+def transferred_cents_of(invoice: Invoice) -> int:
+    """Return what confirmed bank transfers have paid of an invoice."""
+    return TransferMatch.objects.paying(invoice).aggregate(Sum("amount_cents"))["amount_cents__sum"] or 0
+
+
+def settled_cents_of(invoice: Invoice) -> int:
+    """Return what was paid of an invoice otherwise than by transfer, such as by card, and not taken back."""
+    source = paid_source(invoice)
+    mine = LedgerEntry.objects.filter(organization_id=invoice.organization_id)
+    paid = mine.filter(Q(source=source) | Q(source__startswith=f"{source}:"))
+    taken_back = mine.filter(reverses__in=paid).values("reverses")
+    paid_nano = paid.exclude(pk__in=taken_back).aggregate(Sum("amount_nano"))["amount_nano__sum"] or 0
+    return int(paid_nano // NANO_PER_CENT)
+
+
+def paid_source(invoice: Invoice) -> str:
+    """Return under which source a payment is posted; those after the first have `:` and a number behind it."""
+    return f"invoice-paid:{invoice.public_id}"
+
+
+def still_due_cents(invoice: Invoice) -> int:
+    """Return what is left to be paid of an invoice: less credit notes, transfers and other payments."""
+    noted = noted_of(invoice)
+    paid_cents = transferred_cents_of(invoice) + settled_cents_of(invoice)
+    return invoice.due_cents - noted.owed_cents - noted.tax_cents - paid_cents
