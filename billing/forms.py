@@ -126,7 +126,10 @@ class ContractForm(forms.Form):
         required=False,
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 6, "cols": 80}),
-        help_text=_("One in a line: SKU and dollars per million tokens or hour, such as “model.demo.input 0.10”."),
+        help_text=_(
+            "One in a line: SKU and dollars per million tokens or hour, such as “model.demo.input 0.10”; then tiers,"
+            " such as “graduated 10000000:0.08 20000000:0.06”: above so many units of a month, dollars."
+        ),
     )
 
     def clean_prices(self) -> list[AgreedPrice]:
@@ -157,10 +160,6 @@ def _agreed_price(words: list[str]) -> AgreedPrice:
     sku, price, *tiers = words
     try:
         price_nano = parse_price(price)
-        agreed = AgreedPrice(sku, price_nano, parse_tiers(tiers, price_nano=price_nano))
+        return AgreedPrice(sku, price_nano, parse_tiers(tiers, price_nano=price_nano))
     except BadTiers as error:
         raise forms.ValidationError(f"{line}: {error}") from error
-    if tiers:
-        # Nobody is to be promised what they would not get.
-        raise forms.ValidationError(_("%(line)s: tiers are not on invoices yet; agree on one price.") % {"line": line})
-    return agreed

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from billing.invoicing.lines import Bucket, Line
-from portal.lib.money import NANO_PER_CENT
+from portal.lib.money import NANO_PER_CENT, apportion
 
 _LAST = datetime.max.replace(tzinfo=UTC)
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -135,11 +135,24 @@ def split(
 def _atoms(index: int, line: Line, cents: int, order: Sequence[Credit]) -> list[_Atom]:
     exact: defaultdict[tuple[str, ...], int] = defaultdict(int)
     for bucket in line.buckets:
-        exact[tuple(credit.grant for credit in order if credit.covers(bucket))] += bucket.amount_nano
+        exact[_payers(bucket, order)] += bucket.amount_nano
     # Those that fewer grants may pay come last, so that ties are settled the same way whatever came first.
     keys = sorted(exact, key=lambda grants: (-len(grants), grants))
+    weights = [max(exact[key], 0) for key in keys]
+    if line.tier_nano and not any(weights):
+        # Nothing was charged that tiers could change: they change what the end of the month costs.
+        last = _payers(line.last_hour(), order)
+        keys = keys if last in exact else [*keys, last]
+        weights = [int(key == last) for key in keys]
+    if line.tier_nano:
+        for key, change_nano in zip(keys, apportion(line.tier_nano, weights), strict=True):
+            exact[key] += change_nano
     shared = share(cents, [exact[key] for key in keys])
     return [_Atom(index, key, part) for key, part in zip(keys, shared, strict=True)]
+
+
+def _payers(bucket: Bucket, order: Sequence[Credit]) -> tuple[str, ...]:
+    return tuple(credit.grant for credit in order if credit.covers(bucket))
 
 
 def share(cents: int, amounts_nano: Sequence[int]) -> list[int]:

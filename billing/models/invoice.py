@@ -85,6 +85,8 @@ class Invoice(models.Model):
     terms = models.JSONField(default=dict)
     grants = models.JSONField(default=list)
     overrun_nano = models.BigIntegerField(default=0)  # what caps had no room for, and no invoice had taken yet
+    # Of every month and SKU with tiers that it bills: what was used in the month, billed before and with this.
+    tiered = models.JSONField(default=list, db_default=[])
     # Events numbered below it were counted when this was issued.
     counted_below = models.BigIntegerField(null=True)
     drafted_at = models.DateTimeField()
@@ -157,6 +159,8 @@ class InvoiceLine(models.Model):
     price_nano = models.BigIntegerField()  # nano-dollars per unit_size units
     unit_size = models.BigIntegerField()
     quantity = models.BigIntegerField()
+    # What tiers change, within amount_nano; the rest is the quantity at the price.
+    tier_nano = models.BigIntegerField(default=0, db_default=0)
     amount_nano = models.BigIntegerField()
     amount_cents = models.BigIntegerField()
     parts = models.JSONField()

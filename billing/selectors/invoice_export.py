@@ -70,16 +70,11 @@ def export_records(organization: Organization, invoice: Invoice) -> Iterator[Rec
         projects = dict(Project.objects.owned_by(organization).values_list("pk", "public_id"))
         buckets = _buckets(invoice, lines)
     yield invoice_record(invoice)
-    prices = {line.price_id: line for line in lines}
-    for line in prices.values():
-        yield {
-            "record": "price",
-            "id": line.price_id,
-            "sku": line.sku,
-            "unit_price": decimal_string(line.price_nano),
-            "unit_size": line.unit_size,
-        }
+    prices = _prices(invoice, lines)
+    yield from prices
     yield from (_line(line, projects) for line in lines)
+    uses = [_use(use) for use in invoice.tiered]
+    yield from uses
     yield from buckets
     count = 0
     for batch in _event_batches(organization, invoice):
@@ -89,8 +84,46 @@ def export_records(organization: Organization, invoice: Invoice) -> Iterator[Rec
         "record": "end",
         "prices": len(prices),
         "lines": len(lines),
+        "uses": len(uses),
         "buckets": len(buckets),
         "events": count,
+    }
+
+
+def _prices(invoice: Invoice, lines: list[InvoiceLine]) -> list[Record]:
+    """Return every price once: of lines, and of what was billed before where tiers count on from it."""
+    found = {line.price_id: _price(line.price_id, line.sku, line.price_nano, line.unit_size) for line in lines}
+    for use in invoice.tiered:
+        price = _price(use["price"], use["sku"], use["price_nano"], use["unit_size"])
+        steps = [{"above": above, "price": decimal_string(nano)} for above, nano in use["tiers"]]
+        found[use["price"]] = price | {"tier_mode": use["tier_mode"], "tiers": steps}
+    return list(found.values())
+
+
+def _price(price_id: str, sku: str, price_nano: int, unit_size: int) -> Record:
+    return {
+        "record": "price",
+        "id": price_id,
+        "sku": sku,
+        "unit_price": decimal_string(price_nano),
+        "unit_size": unit_size,
+        "tier_mode": "flat",
+        "tiers": [],
+    }
+
+
+def _use(use: Mapping[str, Any]) -> Record:
+    """Return what was used of a SKU at one price version in a month, of which tiers depend."""
+    return {
+        "record": "use",
+        "month": use["month"],
+        "sku": use["sku"],
+        "price": use["price"],
+        "first_before": use["first_before"],
+        "first_after": use["first_after"],
+        "projects": [
+            {"project": project, "before": before, "after": after} for project, before, after in use["projects"]
+        ],
     }
 
 
@@ -105,6 +138,7 @@ def _line(line: InvoiceLine, projects: Mapping[int, str]) -> Record:
         "sku": line.sku,
         "price": line.price_id,
         "quantity": line.quantity,
+        "tiers": decimal_string(line.tier_nano),
         "exact": decimal_string(line.amount_nano),
         "amount": usd(line.amount_cents),
         "parts": [

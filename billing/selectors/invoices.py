@@ -41,6 +41,7 @@ class LineRow:
     quantity: str
     unit_price: str
     price_version: str
+    tiers: str  # what they change, exactly; else empty
     exact: str
     amount: str
     paid: str  # by whom, in words
@@ -127,6 +128,7 @@ def _line(line: InvoiceLine, sku: Sku) -> LineRow:
         quantity=f"{line.quantity:,} {sku.meter.unit}",
         unit_price=f"{decimal_string(line.price_nano)} / {line.unit_size:,}",
         price_version=line.price_id,
+        tiers=decimal_string(line.tier_nano) if line.tier_nano else "",
         exact=decimal_string(line.amount_nano),
         amount=_money(line.amount_cents),
         paid=", ".join(f"{_payer(part['payer'])} {usd(part['cents'])}" for part in line.parts),

@@ -9,9 +9,10 @@ from django.db import connection
 from django.db.models import Sum
 
 from accounts.models import Organization, Project
-from billing.invoicing import Bucket, Credit, Party, Terms
+from billing.invoicing import Bucket, Credit, Party, Terms, TierShare
 from billing.models import CreditGrant, Invoice, LedgerAccount, WriteOff
 from billing.models.ledger import CREDIT, AccountKind
+from billing.selectors.tiers import TieredUse, tier_changes, tiered_uses
 from portal.lib.money import NANO_PER_CENT
 
 _UNBILLED = """
@@ -36,6 +37,26 @@ def unbilled_buckets(organization_id: int, *, before: datetime) -> list[Bucket]:
     with connection.cursor() as cursor:
         cursor.execute(_UNBILLED, {"organization": organization_id, "end": before})
         return [Bucket(*row) for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Unbilled:
+    """What no invoice has billed yet. tiers: what they change for it; uses: what that was computed from."""
+
+    buckets: list[Bucket]
+    uses: list[TieredUse]
+    tiers: list[TierShare]
+
+    @property
+    def tier_nano(self) -> int:
+        return sum(share.amount_nano for share in self.tiers)
+
+
+def unbilled_usage(organization_id: int, *, before: datetime) -> Unbilled:
+    """Return all usage of hours before an instant that is not billed, with what tiers change for it."""
+    buckets = unbilled_buckets(organization_id, before=before)
+    uses = tiered_uses(organization_id, {bucket.sku for bucket in buckets}, before=before)
+    return Unbilled(buckets, uses, tier_changes(uses))
 
 
 # An organization is here while it has a bucket that is not billed whole, so the question stays as small as its answer.

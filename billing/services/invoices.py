@@ -4,7 +4,7 @@ Locks: the organization's credit, its invoice, ledger accounts, the series of nu
 is what two closers wait at, and what keeps usage from being counted while it is billed.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -27,10 +27,11 @@ from billing.models import (
     Route,
     SpendCap,
 )
-from billing.selectors.unbilled import Grants, grants_of, overrun_nano_of, terms_of, unbilled_buckets
+from billing.selectors.unbilled import Grants, Unbilled, grants_of, overrun_nano_of, terms_of, unbilled_usage
 from billing.services.credits import lock_cap
 from billing.services.invoice_posting import invoice_source, post_invoice
 from billing.services.ledger import Journal, Line, post, reverse
+from billing.services.tier_room import return_tier_room, settle_tier_room, tier_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 from portal.lib.periods import Period, month_of
@@ -58,7 +59,7 @@ def draft_invoice(
     mine = Invoice.objects.owned_by(organization).of_period(period)
     if live := mine.live().first():
         return live
-    if _bill(organization, period, _basis_of(organization, terms or terms_of(organization))) is None:
+    if _bill(period, _basis_of(organization, period, terms or terms_of(organization))) is None:
         return None
     former = mine.order_by("-revision").first()
     invoice = Invoice.objects.create(
@@ -107,11 +108,15 @@ def issue_invoice(*, invoice: Invoice, now: datetime, terms: Terms | None = None
         raise UnableToInvoice(_("Only an invoice that is closing is issued."))
     organization = Organization.objects.get(pk=invoice.organization_id)
     period = Period(invoice.period_start, invoice.period_end)
-    basis = _basis_of(organization, terms or terms_of(organization))
-    made = _bill(organization, period, basis)
+    basis = _basis_of(organization, period, terms or terms_of(organization))
+    cap = lock_cap(organization_id=organization.pk, now=now)
+    room = tier_room(cap, basis.usage.tier_nano)
+    basis = replace(basis, overrun_nano=basis.overrun_nano + room.short_nano)
+    made = _bill(period, basis)
     if made is None:
         _move(invoice, Status.DRAFT)
         return invoice
+    settle_tier_room(cap, room, now=now)
     _freeze(invoice, made, basis)
     _write_lines(invoice, made)
     post_invoice(invoice, made, basis.grants, now=now)
@@ -150,6 +155,7 @@ def void_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
         raise UnableToInvoice(_("A credit note has taken part of it back already."))
     reverse(organization_id=invoice.organization_id, source=invoice_source(invoice), effective_at=now, now=now)
     _move(invoice, Status.VOID)
+    return_tier_room(lock_cap(organization_id=invoice.organization_id, now=now))
     record_event(
         "invoice.voided", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
@@ -225,20 +231,28 @@ def _move(invoice: Invoice, status: Invoice.Status) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Basis:
-    """What an invoice is computed from, beside usage."""
+    """What an invoice is computed from."""
 
+    usage: Unbilled
     terms: Terms
     grants: Grants
     overrun_nano: int
 
 
-def _basis_of(organization: Organization, terms: Terms) -> _Basis:
-    return _Basis(terms, grants_of(organization.pk), overrun_nano_of(organization.pk))
+def _basis_of(organization: Organization, period: Period, terms: Terms) -> _Basis:
+    usage = unbilled_usage(organization.pk, before=period.end)
+    return _Basis(usage, terms, grants_of(organization.pk), overrun_nano_of(organization.pk))
 
 
-def _bill(organization: Organization, period: Period, basis: _Basis) -> Bill | None:
-    buckets = unbilled_buckets(organization.pk, before=period.end)
-    return bill(buckets, period, credits_=basis.grants.credits, overrun_nano=basis.overrun_nano, terms=basis.terms)
+def _bill(period: Period, basis: _Basis) -> Bill | None:
+    return bill(
+        basis.usage.buckets,
+        period,
+        tiers=basis.usage.tiers,
+        credits_=basis.grants.credits,
+        overrun_nano=basis.overrun_nano,
+        terms=basis.terms,
+    )
 
 
 def _freeze(invoice: Invoice, made: Bill, basis: _Basis) -> None:
@@ -256,6 +270,7 @@ def _freeze(invoice: Invoice, made: Bill, basis: _Basis) -> None:
     invoice.terms = asdict(basis.terms)
     invoice.grants = [_frozen(credit) for credit in basis.grants.credits]
     invoice.overrun_nano = basis.overrun_nano
+    invoice.tiered = [use.frozen() for use in basis.usage.uses]
     invoice.counted_below = _draw_order()
 
 
@@ -295,6 +310,7 @@ def _write_lines(invoice: Invoice, made: Bill) -> None:
             price_nano=one.line.price_nano,
             unit_size=one.line.unit_size,
             quantity=one.line.quantity,
+            tier_nano=one.line.tier_nano,
             amount_nano=one.line.amount_nano,
             amount_cents=one.cents,
             parts=[asdict(part) for part in one.parts],
