@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.models import SpendCap
 from billing.selectors import Grouping, Range
-from billing.services.contracts import AgreedPrice, ContractTerms
+from billing.services.contracts import AgreedCommitment, AgreedPrice, ContractTerms
 from portal.lib.fields import UtcDateTimeField
 from portal.lib.money import usd_to_nano
 from portal.lib.tiers import BadTiers, parse_price, parse_tiers
@@ -121,6 +121,20 @@ class ContractForm(forms.Form):
     )
     active_from = UtcDateTimeField(label=_("From (UTC)"), help_text=_("A full hour, such as 2027-01-01 00:00."))
     active_to = UtcDateTimeField(label=_("Until (UTC)"), required=False, help_text=_("Empty: without an end."))
+    committed = forms.DecimalField(
+        label=_("Committed to, in US dollars"),
+        required=False,
+        min_value=Decimal("0.01"),
+        max_digits=12,
+        decimal_places=2,
+        help_text=_("To be used at these prices within the months below; what was not is billed when they are over."),
+    )
+    committed_from = UtcDateTimeField(
+        label=_("Committed from (UTC)"), required=False, help_text=_("The first of a month, 00:00.")
+    )
+    committed_until = UtcDateTimeField(
+        label=_("Committed until (UTC)"), required=False, help_text=_("The first of the month after the last, 00:00.")
+    )
     prices = forms.CharField(
         label=_("Prices"),
         required=False,
@@ -136,6 +150,19 @@ class ContractForm(forms.Form):
         lines = [line.split() for line in self.cleaned_data["prices"].splitlines() if line.strip()]
         return [_agreed_price(words) for words in lines]
 
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        parts = [given.get(name) for name in ("committed", "committed_from", "committed_until")]
+        if any(parts) and not all(parts):
+            self.add_error("committed", _("A commitment needs an amount, a first month and an end."))
+        return given
+
+    def _commitment(self) -> AgreedCommitment | None:
+        given = self.cleaned_data
+        if not given["committed"]:
+            return None
+        return AgreedCommitment(int(given["committed"] * 100), given["committed_from"], given["committed_until"])
+
     def terms(self) -> ContractTerms:
         given = self.cleaned_data
         return ContractTerms(
@@ -144,6 +171,7 @@ class ContractForm(forms.Form):
             active_from=given["active_from"],
             active_to=given["active_to"],
             prices=given["prices"],
+            commitment=self._commitment(),
         )
 
 

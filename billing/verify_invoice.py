@@ -41,6 +41,7 @@ class Export:
             raise Differs("The file is not one whole export: download it again.")
         self.invoice = self.by_kind["invoice"][0]
         self.lines, self.buckets, self.events = (self.by_kind[kind] for kind in ("line", "bucket", "event"))
+        self.usage = [line for line in self.lines if not line.get("contract")]
         self.uses = self.by_kind["use"]
         self.tiers: dict[int, int] = {}  # nano-dollars that they change, by line
         self.prices = {price["id"]: price for price in self.by_kind["price"]}
@@ -65,6 +66,7 @@ def verify(export: Export, rate_card: dict[str, Record] | None) -> list[str]:
     _check_tiers(export, rate_card or {})
     export.tiers = _tiers(export)
     exact = [_exact(export, line) for line in export.lines]
+    _check_commitments(export)
     _check_cents(export, exact)
     _check_parts(export)
     _check_sums(export)
@@ -73,7 +75,7 @@ def verify(export: Export, rate_card: dict[str, Record] | None) -> list[str]:
 
 def _check_prices(export: Export, rate_card: dict[str, Record] | None) -> list[str]:
     remarks = []
-    for line in export.lines:
+    for line in export.usage:
         price = export.prices.get(line["price"])
         if price is None or price["sku"] != line["sku"]:
             raise Differs(f"{_name(line)}: the export has no price {line['price']} for it.")
@@ -205,7 +207,7 @@ def _tiers(export: Export) -> dict[int, int]:
     now, before = _all_taken_off(export, "after"), _all_taken_off(export, "before")
     changes = {key: before.get(key, 0) - now.get(key, 0) for key in now.keys() | before.keys()}
     found = {}
-    for line in export.lines:
+    for line in export.usage:
         key = _instant(line["month"]), line["sku"], line["price"], line["project"]
         found[line["position"]] = changes.pop(key, 0)
         if found[line["position"]] != _nano(line.get("tiers", "0")):
@@ -268,6 +270,10 @@ def _apportion(amount: int, weights: list[int]) -> list[int]:
 
 def _exact(export: Export, line: Record) -> int:
     """Check a line's quantity and exact amount, and return the amount in nano-dollars."""
+    if line.get("contract"):
+        if export.steps[line["position"]] or line["quantity"]:
+            raise Differs(f"{_name(line)}: what was not used has a quantity.")
+        return _nano(line["exact"])
     price = export.prices[line["price"]]
     unit_price, unit_size = _nano(price["unit_price"]), int(price["unit_size"])
     steps = export.steps[line["position"]]
@@ -282,6 +288,23 @@ def _exact(export: Export, line: Record) -> int:
     if exact != _nano(line["exact"]):
         raise Differs(f"{_name(line)}: its hours cost {_dollars(exact)}, and it says {line['exact']}.")
     return exact
+
+
+def _check_commitments(export: Export) -> None:
+    """What is billed as not used is what was committed to, less what was used in the term and billed so before."""
+    billed = {line["contract"]: line for line in export.lines if line.get("contract")}
+    for one in export.invoice.get("commitments", ()):
+        starts, ends = _instant(one["starts_at"]), _instant(one["ends_at"])
+        drawn = _nano(one["drawn"])
+        drawn += sum(_nano(line["exact"]) for line in export.usage if starts <= _instant(line["month"]) < ends)
+        missing = max(_nano(one["amount"]) - drawn, 0) - _nano(one["booked"])
+        line = billed.pop(one["contract"], None)
+        said = "0" if line is None else line["exact"]
+        if missing != _nano(said) or ends > _instant(export.invoice["period_end"]):
+            where = f"What was not used of {one['contract']}" if line is None else _name(line)
+            raise Differs(f"{where}: {_dollars(missing)} of {one['amount']} are to be billed, and it says {said}.")
+    for line in billed.values():
+        raise Differs(f"{_name(line)}: the invoice knows no commitment of {line['contract']}.")
 
 
 def _check_cents(export: Export, exact: list[int]) -> None:
@@ -310,12 +333,19 @@ def _waterfall(export: Export) -> dict[tuple[int, str, str], int]:
     """Share every line out over who pays: cents by line, payer and grant."""
     order = sorted(export.invoice["grants"], key=_burns)
     pieces: list[list[Any]] = []  # line, grants that may pay, cents left
+    paid: defaultdict[tuple[int, str, str], int] = defaultdict(int)
     for line in export.lines:
+        if line.get("contract"):
+            # Owed by contract; what is given back of it pays for other lines.
+            if _cents(line["amount"]) < 0:
+                pieces.append([line["position"], (), _cents(line["amount"])])
+            else:
+                paid[line["position"], "owed", ""] += _cents(line["amount"])
+            continue
         groups = _groups(export, line, order)
         keys = list(groups)
         shared = _spread(_cents(line["amount"]), [groups[key] for key in keys])
         pieces += [[line["position"], key, cents] for key, cents in zip(keys, shared, strict=True)]
-    paid: defaultdict[tuple[int, str, str], int] = defaultdict(int)
     pot = 0
     for piece in pieces:
         if piece[2] < 0:
@@ -429,6 +459,8 @@ def _paid(parts: dict[tuple[str, str], int]) -> str:
 
 
 def _name(line: Record) -> str:
+    if line.get("contract"):
+        return f"Line {line['position']} (not used of {line['contract']})"
     return f"Line {line['position']} ({line['sku']}, project {line['project']}, {line['month'][:7]})"
 
 

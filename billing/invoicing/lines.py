@@ -56,6 +56,7 @@ class Line:
 
     is_adjustment: of an earlier month than the invoice's, for usage that was counted or corrected after its invoice.
     tier_nano: what tiers change; where another project's usage moved the tiers, a line has nothing else.
+    contract, true_up_nano: of a line that bills what was not used of a contract's commitment; it has nothing else.
     """
 
     is_adjustment: bool
@@ -68,6 +69,8 @@ class Line:
     unit_size: int
     buckets: tuple[Bucket, ...]
     tier_nano: int = 0
+    contract: str = ""
+    true_up_nano: int = 0
 
     @property
     def quantity(self) -> int:
@@ -80,7 +83,7 @@ class Line:
 
     @property
     def amount_nano(self) -> int:
-        return self.rated_nano + self.tier_nano
+        return self.rated_nano + self.tier_nano + self.true_up_nano
 
     def last_hour(self) -> Bucket:
         """Return an empty bucket of the last hour of the line's month."""

@@ -51,12 +51,19 @@ def invoice_record(invoice: Invoice) -> Record:
         "buyer": invoice.terms["buyer"],
         "purchase_order": invoice.terms["purchase_order"],
         "grants": [_grant(grant) for grant in invoice.grants],
+        "commitments": [_commitment(one) for one in invoice.commitments],
     }
 
 
 def _grant(frozen: Mapping[str, Any]) -> Record:
     rest = {name: value for name, value in frozen.items() if name != "balance_nano"}
     return rest | {"balance": decimal_string(frozen["balance_nano"])}
+
+
+def _commitment(frozen: Mapping[str, Any]) -> Record:
+    terms = {name: frozen[name] for name in ("contract", "starts_at", "ends_at")}
+    amounts = {name: decimal_string(frozen[f"{name}_nano"]) for name in ("amount", "drawn", "booked")}
+    return terms | amounts
 
 
 def export_records(organization: Organization, invoice: Invoice) -> Iterator[Record]:
@@ -66,7 +73,7 @@ def export_records(organization: Organization, invoice: Invoice) -> Iterator[Rec
     own. What was issued does not change, so they agree.
     """
     with _reading(organization):
-        lines = list(InvoiceLine.objects.of_invoice(invoice))
+        lines = list(InvoiceLine.objects.of_invoice(invoice).select_related("contract"))
         projects = dict(Project.objects.owned_by(organization).values_list("pk", "public_id"))
         buckets = _buckets(invoice, lines)
     yield invoice_record(invoice)
@@ -92,7 +99,11 @@ def export_records(organization: Organization, invoice: Invoice) -> Iterator[Rec
 
 def _prices(invoice: Invoice, lines: list[InvoiceLine]) -> list[Record]:
     """Return every price once: of lines, and of what was billed before where tiers count on from it."""
-    found = {line.price_id: _price(line.price_id, line.sku, line.price_nano, line.unit_size) for line in lines}
+    found = {
+        line.price_id: _price(line.price_id, line.sku, line.price_nano, line.unit_size)
+        for line in lines
+        if not line.contract
+    }
     for use in invoice.tiered:
         price = _price(use["price"], use["sku"], use["price_nano"], use["unit_size"])
         steps = [{"above": above, "price": decimal_string(nano)} for above, nano in use["tiers"]]
@@ -133,7 +144,8 @@ def _line(line: InvoiceLine, projects: Mapping[int, str]) -> Record:
         "position": line.position,
         "month": line.month,
         "is_adjustment": line.is_adjustment,
-        "project": projects[line.project_id],
+        "project": None if line.project_id is None else projects[line.project_id],
+        "contract": line.contract and line.contract.public_id,
         "product": line.product,
         "sku": line.sku,
         "price": line.price_id,
@@ -157,7 +169,8 @@ _BUCKETS = """
 
 
 def _buckets(invoice: Invoice, lines: list[InvoiceLine]) -> list[Record]:
-    position_of = {(line.month, line.project_id, line.sku, line.price_id): line.position for line in lines}
+    usage = [line for line in lines if not line.contract]
+    position_of = {(line.month, line.project_id, line.sku, line.price_id): line.position for line in usage}
     with connection.cursor() as cursor:
         cursor.execute(_BUCKETS, [invoice.organization_id, invoice.pk])
         return [

@@ -47,10 +47,6 @@ class Unbilled:
     uses: list[TieredUse]
     tiers: list[TierShare]
 
-    @property
-    def tier_nano(self) -> int:
-        return sum(share.amount_nano for share in self.tiers)
-
 
 def unbilled_usage(organization_id: int, *, before: datetime) -> Unbilled:
     """Return all usage of hours before an instant that is not billed, with what tiers change for it."""

@@ -15,9 +15,10 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Organization, Project
 from accounts.services.audit import record_event
-from billing.invoicing import Bill, Credit, Payer, Terms, bill
+from billing.invoicing import Bill, Commitment, Credit, Payer, Terms, bill
 from billing.models import (
     AccountKind,
+    Contract,
     CreditNote,
     Invoice,
     InvoicedBucket,
@@ -27,11 +28,12 @@ from billing.models import (
     Route,
     SpendCap,
 )
+from billing.selectors.commitments import commitments_of, frozen
 from billing.selectors.unbilled import Grants, Unbilled, grants_of, overrun_nano_of, terms_of, unbilled_usage
 from billing.services.credits import lock_cap
 from billing.services.invoice_posting import invoice_source, post_invoice
 from billing.services.ledger import Journal, Line, post, reverse
-from billing.services.tier_room import return_tier_room, settle_tier_room, tier_room
+from billing.services.tier_room import changes_room, return_tier_room, settle_tier_room, tier_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 from portal.lib.periods import Period, month_of
@@ -109,13 +111,16 @@ def issue_invoice(*, invoice: Invoice, now: datetime, terms: Terms | None = None
     organization = Organization.objects.get(pk=invoice.organization_id)
     period = Period(invoice.period_start, invoice.period_end)
     basis = _basis_of(organization, period, terms or terms_of(organization))
-    cap = lock_cap(organization_id=organization.pk, now=now)
-    room = tier_room(cap, basis.usage.tier_nano)
-    basis = replace(basis, overrun_nano=basis.overrun_nano + room.short_nano)
     made = _bill(period, basis)
     if made is None:
         _move(invoice, Status.DRAFT)
         return invoice
+    cap = lock_cap(organization_id=organization.pk, now=now)
+    room = tier_room(cap, changes_room(one.line for one in made.lines))
+    if room.short_nano:
+        # Ours to pay on this invoice; the lines stay the same.
+        basis = replace(basis, overrun_nano=basis.overrun_nano + room.short_nano)
+        made = _bill(period, basis) or made
     settle_tier_room(cap, room, now=now)
     _freeze(invoice, made, basis)
     _write_lines(invoice, made)
@@ -175,12 +180,13 @@ def settle_invoice(*, invoice: Invoice, paid_into: AccountKind, now: datetime) -
     _refuse_unless(invoice, Status.PAID)
     if invoice.status == Status.UNCOLLECTIBLE:
         reverse(organization_id=invoice.organization_id, source=_given_up(invoice), effective_at=now, now=now)
-    owed_cents = invoice.owed_cents - _noted(invoice)[0]
+    # What was not used had taken no room.
+    room_cents = max(invoice.owed_cents - _noted(invoice)[0] - true_up_cents(invoice), 0)
     _post_due(invoice, LedgerEntry.Code.PAYMENT, paid_into, f"invoice-paid:{invoice.public_id}", now)
     invoice.paid_at = now
     _move(invoice, Status.PAID)
     SpendCap.objects.of_organization(invoice.organization_id).update(
-        limit_nano=F("limit_nano") + owed_cents * NANO_PER_CENT
+        limit_nano=F("limit_nano") + room_cents * NANO_PER_CENT
     )
     record_event(
         "invoice.paid", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
@@ -199,6 +205,14 @@ def give_up_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
         "invoice.given_up", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
     return invoice
+
+
+def true_up_cents(invoice: Invoice) -> int:
+    """Return what an invoice bills as unused, in cents, without what credit notes took back of it."""
+    lines = InvoiceLine.objects.of_invoice(invoice).filter(contract__isnull=False, amount_cents__gt=0)
+    issued = CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED)
+    taken_back = {position for note in issued for position in note.positions}
+    return sum(line.amount_cents for line in lines if line.position not in taken_back)
 
 
 def next_number(prefix: str) -> str:
@@ -237,11 +251,17 @@ class _Basis:
     terms: Terms
     grants: Grants
     overrun_nano: int
+    commitments: list[Commitment]
 
 
 def _basis_of(organization: Organization, period: Period, terms: Terms) -> _Basis:
-    usage = unbilled_usage(organization.pk, before=period.end)
-    return _Basis(usage, terms, grants_of(organization.pk), overrun_nano_of(organization.pk))
+    return _Basis(
+        unbilled_usage(organization.pk, before=period.end),
+        terms,
+        grants_of(organization.pk),
+        overrun_nano_of(organization.pk),
+        commitments_of(organization.pk, before=period.end),
+    )
 
 
 def _bill(period: Period, basis: _Basis) -> Bill | None:
@@ -249,6 +269,7 @@ def _bill(period: Period, basis: _Basis) -> Bill | None:
         basis.usage.buckets,
         period,
         tiers=basis.usage.tiers,
+        commitments=basis.commitments,
         credits_=basis.grants.credits,
         overrun_nano=basis.overrun_nano,
         terms=basis.terms,
@@ -270,7 +291,9 @@ def _freeze(invoice: Invoice, made: Bill, basis: _Basis) -> None:
     invoice.terms = asdict(basis.terms)
     invoice.grants = [_frozen(credit) for credit in basis.grants.credits]
     invoice.overrun_nano = basis.overrun_nano
-    invoice.tiered = [use.frozen() for use in basis.usage.uses]
+    bills_usage = any(not one.line.contract for one in made.lines)
+    invoice.tiered = [use.frozen() for use in basis.usage.uses] if bills_usage else []
+    invoice.commitments = [frozen(one) for one in basis.commitments if one.ends_at <= invoice.period_end]
     invoice.counted_below = _draw_order()
 
 
@@ -296,6 +319,7 @@ def _draw_order() -> int:
 
 def _write_lines(invoice: Invoice, made: Bill) -> None:
     projects = dict(Project.objects.filter(organization_id=invoice.organization_id).values_list("public_id", "pk"))
+    contracts = dict(Contract.objects.filter(organization_id=invoice.organization_id).values_list("public_id", "pk"))
     InvoiceLine.objects.bulk_create(
         InvoiceLine(
             organization_id=invoice.organization_id,
@@ -303,7 +327,8 @@ def _write_lines(invoice: Invoice, made: Bill) -> None:
             position=position,
             is_adjustment=one.line.is_adjustment,
             month=one.line.month,
-            project_id=projects[one.line.project],
+            project_id=projects[one.line.project] if one.line.project else None,
+            contract_id=contracts[one.line.contract] if one.line.contract else None,
             product=one.line.product,
             sku=one.line.sku,
             price_id=one.line.price,

@@ -1,15 +1,22 @@
 """Room that tiers free in an organization's credit. Rules: docs/algorithms/invoicing.md.
 
 Usage is settled at the first price of its version, and an invoice bills what is left after tiers: the difference is
-room again from then on. The caller holds the credit's lock.
+room again from then on. So is usage that was billed before as unused commitment. The caller holds the credit's lock.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Sum
 
+from billing.invoicing import Line
 from billing.models import Invoice, InvoiceLine, SpendCap, WriteOff
+
+
+def changes_room(lines: Iterable[Line]) -> int:
+    """Return what lines bill beside usage at its first price, as far as room depends on it, in nano-dollars."""
+    return sum(line.tier_nano + min(line.true_up_nano, 0) for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,9 @@ def tier_room(cap: SpendCap, change_nano: int = 0) -> TierRoom:
     """Return what the credit's limit becomes once invoices bill so much more for tiers than the live ones do."""
     live = Invoice.objects.of_organization(cap.organization_id).issued().live()
     lines = InvoiceLine.objects.filter(organization_id=cap.organization_id, invoice__in=live)
-    billed_nano = lines.aggregate(Sum("tier_nano"))["tier_nano__sum"] or 0
+    of_tiers = lines.aggregate(Sum("tier_nano"))["tier_nano__sum"] or 0
+    given_back = lines.filter(contract__isnull=False, amount_nano__lt=0).aggregate(Sum("amount_nano"))
+    billed_nano = of_tiers + (given_back["amount_nano__sum"] or 0)
     return room_after(cap.remaining_nano, cap.tier_room_nano, -(billed_nano + change_nano))
 
 

@@ -115,7 +115,10 @@ def project(db: None) -> Project:
 def lines_of(invoice: Invoice) -> list[tuple[str, int, int, int]]:
     """Return project, quantity in millions, what tiers change in cents, and cents."""
     lines = InvoiceLine.objects.of_invoice(invoice).select_related("project")
-    return [(line.project.name, line.quantity // MILLION, line.tier_nano // CENT, line.amount_cents) for line in lines]
+    return [
+        (str(line.project and line.project.name), line.quantity // MILLION, line.tier_nano // CENT, line.amount_cents)
+        for line in lines
+    ]
 
 
 def test_a_line_is_what_its_project_used_less_its_share_of_what_tiers_take_off(project):

@@ -185,7 +185,7 @@ class Months(RuleBasedStateMachine):
     def tiers_take_off_what_they_take_off_of_all_that_is_billed(self) -> None:
         lines = InvoiceLine.objects.filter(invoice__in=self.invoices.issued().live())
         for month in {line.month for line in lines}:
-            taken_off: defaultdict[tuple[str, int], int] = defaultdict(int)
+            taken_off: defaultdict[tuple[str, int | None], int] = defaultdict(int)
             for line in lines.filter(month=month):
                 taken_off[line.price_id, line.project_id] += line.tier_nano
             assert {key: nano for key, nano in taken_off.items() if nano} == self.taken_off(month)

@@ -19,7 +19,7 @@ from billing.models import (
     SpendCap,
 )
 from billing.services.caps import CapTarget, set_cap
-from billing.services.contracts import AgreedPrice
+from billing.services.contracts import AgreedCommitment, AgreedPrice
 from billing.services.credit_notes import propose_credit_note
 from billing.services.limits import Payer
 from billing.services.month_closing import close_month
@@ -201,6 +201,7 @@ def make_contract(
     status: Contract.Status = Contract.Status.PUBLISHED,
     name: str = "Frame agreement",
     drafted_by: User | None = None,
+    commitment: AgreedCommitment | None = None,
     now: datetime = NOW,
 ) -> Contract:
     """A contract from the hour of `now` on, with prices for SKUs that have a list price."""
@@ -211,6 +212,9 @@ def make_contract(
         discount_basis_points=discount_basis_points,
         active_from=active_from or hour_of(now),
         active_to=active_to,
+        committed_cents=commitment.cents if commitment else 0,
+        committed_from=commitment.starts_at if commitment else None,
+        committed_until=commitment.ends_at if commitment else None,
         drafted_by=drafted_by or make_user(),
         drafted_at=now,
     )
