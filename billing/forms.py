@@ -13,7 +13,7 @@ from billing.invoicing.matching import Match
 from billing.models import BillingDetails, SpendCap
 from billing.selectors import Grouping, Range
 from billing.selectors.staff_invoices import Search
-from billing.services.contracts import AgreedPrice, ContractTerms
+from billing.services.contracts import AgreedCommitment, AgreedPrice, ContractTerms
 from billing.services.details import StatedDetails
 from billing.services.terms import ProposedTerms
 from billing.services.transfers import ArrivedTransfer
@@ -323,17 +323,47 @@ class ContractForm(forms.Form):
     )
     active_from = UtcDateTimeField(label=_("From (UTC)"), help_text=_("A full hour, such as 2027-01-01 00:00."))
     active_to = UtcDateTimeField(label=_("Until (UTC)"), required=False, help_text=_("Empty: without an end."))
+    committed = forms.DecimalField(
+        label=_("Committed to, in US dollars"),
+        required=False,
+        min_value=Decimal("0.01"),
+        max_digits=12,
+        decimal_places=2,
+        help_text=_("To be used at these prices within the months below; what was not is billed when they are over."),
+    )
+    committed_from = UtcDateTimeField(
+        label=_("Committed from (UTC)"), required=False, help_text=_("The first of a month, 00:00.")
+    )
+    committed_until = UtcDateTimeField(
+        label=_("Committed until (UTC)"), required=False, help_text=_("The first of the month after the last, 00:00.")
+    )
     prices = forms.CharField(
         label=_("Prices"),
         required=False,
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 6, "cols": 80}),
-        help_text=_("One in a line: SKU and dollars per million tokens or hour, such as “model.demo.input 0.10”."),
+        help_text=_(
+            "One in a line: SKU and dollars per million tokens or hour, such as “model.demo.input 0.10”; then tiers,"
+            " such as “graduated 10000000:0.08 20000000:0.06”: above so many units of a month, dollars."
+        ),
     )
 
     def clean_prices(self) -> list[AgreedPrice]:
         lines = [line.split() for line in self.cleaned_data["prices"].splitlines() if line.strip()]
         return [_agreed_price(words) for words in lines]
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        parts = [given.get(name) for name in ("committed", "committed_from", "committed_until")]
+        if any(parts) and not all(parts):
+            self.add_error("committed", _("A commitment needs an amount, a first month and an end."))
+        return given
+
+    def _commitment(self) -> AgreedCommitment | None:
+        given = self.cleaned_data
+        if not given["committed"]:
+            return None
+        return AgreedCommitment(int(given["committed"] * 100), given["committed_from"], given["committed_until"])
 
     def terms(self) -> ContractTerms:
         given = self.cleaned_data
@@ -343,6 +373,7 @@ class ContractForm(forms.Form):
             active_from=given["active_from"],
             active_to=given["active_to"],
             prices=given["prices"],
+            commitment=self._commitment(),
         )
 
 
@@ -397,10 +428,6 @@ def _agreed_price(words: list[str]) -> AgreedPrice:
     sku, price, *tiers = words
     try:
         price_nano = parse_price(price)
-        agreed = AgreedPrice(sku, price_nano, parse_tiers(tiers, price_nano=price_nano))
+        return AgreedPrice(sku, price_nano, parse_tiers(tiers, price_nano=price_nano))
     except BadTiers as error:
         raise forms.ValidationError(f"{line}: {error}") from error
-    if tiers:
-        # Nobody is to be promised what they would not get.
-        raise forms.ValidationError(_("%(line)s: tiers are not on invoices yet; agree on one price.") % {"line": line})
-    return agreed

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Protocol
 
-from portal.lib.money import divide_half_even, round_bucket
+from portal.lib.money import apportion, divide_half_even, round_bucket
 from portal.lib.tiers import Tiers
 
 
@@ -164,3 +164,38 @@ def tier_adjustments(used: Iterable[PeriodQuantity]) -> list[TierAdjustment]:
             if amount_nano:
                 found.append(TierAdjustment(part.sku, price.price_id, part.quantity, amount_nano))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectQuantities:
+    """What each project used of a SKU at one price version in a calendar month."""
+
+    sku: str
+    price: TieredPrice
+    by_project: Mapping[str, int]
+
+    @property
+    def quantity(self) -> int:
+        return sum(self.by_project.values())
+
+
+# SKU, price version and project.
+type Share = tuple[str, str, str]
+
+
+def tier_shares(used: Sequence[ProjectQuantities]) -> dict[Share, int]:
+    """Return what tiers take off each project's part of a month, in nano-dollars; they sum to `tier_adjustments`.
+
+    used: in the order of `tier_adjustments`. What a version takes off is shared out in proportion to what each project
+    used at it, by largest remainder, the projects in the order of their ids.
+    """
+    whole = [PeriodQuantity(part.sku, part.price, part.quantity) for part in used]
+    of_version = {(part.sku, part.price.price_id): part.by_project for part in used}
+    shares: dict[Share, int] = {}
+    for line in tier_adjustments(whole):
+        projects = sorted(of_version[line.sku, line.price_id].items())
+        # Where corrections outweigh what was used, those who were corrected share.
+        weights = [max(quantity if line.quantity > 0 else -quantity, 0) for _, quantity in projects]
+        for (project, _), amount_nano in zip(projects, apportion(line.amount_nano, weights), strict=True):
+            shares[line.sku, line.price_id, project] = amount_nano
+    return shares

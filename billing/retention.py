@@ -173,7 +173,10 @@ TABLES = (
         Whose.ORGANIZATION,
         ORGANIZATION,
         _BILLED,
-        of_organization=Part("invoice_lines", shown=PROJECT | _INVOICE),
+        of_organization=Part(
+            "invoice_lines",
+            shown=PROJECT | _INVOICE | {"contract_id": name_of("billing_contract", "contract_id")},
+        ),
     ),
     Table(
         "billing_invoicedbucket",

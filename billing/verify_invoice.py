@@ -1,3 +1,4 @@
+# Long because it is one file that needs nothing else: whoever was billed downloads it and reads it.
 """`verify-invoice`: compute an invoice again from its export and the public rate card, and name what does not come out.
 
 A program of its own for whoever was billed: one file that needs only the standard library and imports nothing of the
@@ -22,6 +23,7 @@ HOUR = timedelta(hours=1)
 
 type Record = dict[str, Any]
 type Where = tuple[datetime, str, str]  # an hour, a project, a SKU
+type Share = tuple[datetime, str, str, str]  # a month, a SKU, a price, a project
 
 
 class Differs(Exception):
@@ -39,6 +41,9 @@ class Export:
             raise Differs("The file is not one whole export: download it again.")
         self.invoice = self.by_kind["invoice"][0]
         self.lines, self.buckets, self.events = (self.by_kind[kind] for kind in ("line", "bucket", "event"))
+        self.usage = [line for line in self.lines if not line.get("contract")]
+        self.uses = self.by_kind["use"]
+        self.tiers: dict[int, int] = {}  # nano-dollars that they change, by line
         self.prices = {price["id"]: price for price in self.by_kind["price"]}
         self.steps: defaultdict[int, list[Record]] = defaultdict(list)
         for bucket in self.buckets:
@@ -47,6 +52,9 @@ class Export:
         for kind in ("line", "bucket", "event", "price"):
             if counts[f"{kind}s"] != len(self.by_kind[kind]):
                 raise Differs(f"The file has {len(self.by_kind[kind])} {kind}s and says {counts[f'{kind}s']}.")
+        # Exports from before there were tiers say nothing of them.
+        if counts.get("uses", 0) != len(self.uses):
+            raise Differs(f"The file has {len(self.uses)} uses and says {counts.get('uses', 0)}.")
 
 
 def verify(export: Export, rate_card: dict[str, Record] | None) -> list[str]:
@@ -54,7 +62,11 @@ def verify(export: Export, rate_card: dict[str, Record] | None) -> list[str]:
     remarks = _check_prices(export, rate_card)
     _check_lines(export)
     _check_events(export)
+    _check_uses(export)
+    _check_tiers(export, rate_card or {})
+    export.tiers = _tiers(export)
     exact = [_exact(export, line) for line in export.lines]
+    _check_commitments(export)
     _check_cents(export, exact)
     _check_parts(export)
     _check_sums(export)
@@ -63,7 +75,7 @@ def verify(export: Export, rate_card: dict[str, Record] | None) -> list[str]:
 
 def _check_prices(export: Export, rate_card: dict[str, Record] | None) -> list[str]:
     remarks = []
-    for line in export.lines:
+    for line in export.usage:
         price = export.prices.get(line["price"])
         if price is None or price["sku"] != line["sku"]:
             raise Differs(f"{_name(line)}: the export has no price {line['price']} for it.")
@@ -81,8 +93,17 @@ def _check_prices(export: Export, rate_card: dict[str, Record] | None) -> list[s
     return remarks
 
 
-def _of_price(price: Record) -> tuple[str, int, int]:
-    return price["sku"], _nano(price["unit_price"]), int(price["unit_size"])
+def _of_price(price: Record) -> tuple[Any, ...]:
+    tiers = [(int(tier["above"]), _nano(tier["price"])) for tier in price.get("tiers", ())]
+    return price["sku"], _nano(price["unit_price"]), int(price["unit_size"]), price.get("tier_mode", "flat"), tiers
+
+
+def _check_tiers(export: Export, rate_card: dict[str, Record]) -> None:
+    """Check prices on whose quantities tiers count: one may be of no line, since it was billed before."""
+    for use in export.uses:
+        listed = rate_card.get(use["price"])
+        if listed is not None and _of_price(listed) != _of_price(export.prices[use["price"]]):
+            raise Differs(f"{_name_use(use)}: its price is {_words(listed)} on the rate card.")
 
 
 def _in_force(listed: Record, hour: datetime) -> bool:
@@ -91,7 +112,9 @@ def _in_force(listed: Record, hour: datetime) -> bool:
 
 
 def _words(price: Record) -> str:
-    return f"{price['unit_price']} USD per {price['unit_size']}"
+    steps = "".join(f", {tier['price']} above {tier['above']}" for tier in price.get("tiers", ()))
+    mode = f" ({price['tier_mode']}{steps})" if steps else ""
+    return f"{price['unit_price']} USD per {price['unit_size']}{mode}"
 
 
 def _check_lines(export: Export) -> None:
@@ -142,8 +165,115 @@ def _check_events(export: Export) -> None:
         raise Differs(f"Events of {sku} in project {project} at {hour.isoformat()} are in no line.")
 
 
+def _check_uses(export: Export) -> None:
+    """The steps that this invoice bills are the difference of what was used of a month before it and with it.
+
+    Of a SKU with tiers there is an account of every month that is billed, whole, with the first hour of each version.
+    """
+    steps: defaultdict[Share, int] = defaultdict(int)
+    firsts: dict[tuple[datetime, str, str], datetime] = {}
+    for bucket in export.buckets:
+        line = _line_of(export, bucket)
+        month, hour = _instant(line["month"]), _instant(bucket["hour"])
+        steps[month, line["sku"], line["price"], line["project"]] += bucket["after"] - bucket["before"]
+        version = month, line["sku"], line["price"]
+        firsts[version] = min(hour, firsts.get(version, hour))
+    seen = set()
+    for use in export.uses:
+        version = _instant(use["month"]), use["sku"], use["price"]
+        hours = [hour for hour in (_hour(use["first_before"]), firsts.get(version)) if hour is not None]
+        if (
+            use["price"] not in export.prices
+            or version in seen
+            or min(hours, default=None) != _hour(use["first_after"])
+        ):
+            raise Differs(f"{_name_use(use)}: what was used at this price does not begin where it says.")
+        seen.add(version)
+        for part in use["projects"]:
+            billed = steps.pop((*version, part["project"]), 0)
+            if part["after"] - part["before"] != billed or (use["first_before"] is None and part["before"]):
+                raise Differs(
+                    f"{_name_use(use)}: from {part['before']} to {part['after']} in project {part['project']},"
+                    f" and the invoice bills {billed}."
+                )
+    counted = {version[:2] for version in seen}
+    for month, sku, price, project in steps:
+        if (month, sku) in counted or export.prices[price].get("tiers"):
+            raise Differs(f"Usage of {sku} in project {project} at {price} is in no account of {month:%Y-%m}.")
+
+
+def _tiers(export: Export) -> dict[int, int]:
+    """Return what tiers change, by line: all that they take off now less all that they took off before."""
+    now, before = _all_taken_off(export, "after"), _all_taken_off(export, "before")
+    changes = {key: before.get(key, 0) - now.get(key, 0) for key in now.keys() | before.keys()}
+    found = {}
+    for line in export.usage:
+        key = _instant(line["month"]), line["sku"], line["price"], line["project"]
+        found[line["position"]] = changes.pop(key, 0)
+        if found[line["position"]] != _nano(line.get("tiers", "0")):
+            said = line.get("tiers")
+            raise Differs(f"{_name(line)}: tiers change {_dollars(found[line['position']])}, and it says {said}.")
+    for (month, sku, _, project), nano in changes.items():
+        if nano:
+            raise Differs(f"Tiers change {_dollars(nano)} for {sku} of project {project} in {month:%Y-%m} in no line.")
+    return found
+
+
+def _all_taken_off(export: Export, when: str) -> dict[Share, int]:
+    months: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
+    for use in export.uses:
+        if use[f"first_{when}"] is not None:
+            months[use["month"], use["sku"]].append(use)
+    return {
+        (_instant(use["month"]), use["sku"], use["price"], project): nano
+        for uses in months.values()
+        for use, parts in _taken_off(export, sorted(uses, key=lambda use: _instant(use[f"first_{when}"])), when)
+        for project, nano in parts.items()
+    }
+
+
+def _taken_off(export: Export, uses: list[Record], when: str) -> Iterator[tuple[Record, dict[str, int]]]:
+    """Yield what tiers take off each version of a month, by project: nano-dollars, above 0."""
+    whole = sum(part[when] for use in uses for part in use["projects"])
+    start = 0
+    for use in uses:
+        price = export.prices[use["price"]]
+        quantity = sum(part[when] for part in use["projects"])
+        nano = _half_even(_saved(price, start, start + quantity, whole), int(price["unit_size"]))
+        start += quantity
+        if nano:
+            parts = sorted((part["project"], part[when]) for part in use["projects"])
+            weights = [max(used if quantity > 0 else -used, 0) for _, used in parts]
+            yield use, {part[0]: -share for part, share in zip(parts, _apportion(-nano, weights), strict=True)}
+
+
+def _saved(price: Record, start: int, end: int, whole: int) -> int:
+    """Return what units [start, end) of a month's `whole` cost less than at the first price, times the unit size."""
+    first = previous = _nano(price["unit_price"])
+    saved, of_all = 0, first
+    for tier in price.get("tiers", ()):
+        above, nano = int(tier["above"]), _nano(tier["price"])
+        saved += (max(end - above, 0) - max(start - above, 0)) * (previous - nano)
+        of_all = nano if whole > above else of_all
+        previous = nano
+    return (end - start) * (first - of_all) if price.get("tier_mode") == "volume" else saved
+
+
+def _apportion(amount: int, weights: list[int]) -> list[int]:
+    """Spread an amount in proportion by largest remainder, the earlier one in a tie."""
+    whole = sum(weights)
+    parts = [amount * weight // whole for weight in weights]
+    for i in sorted(range(len(parts)), key=lambda i: (-(amount * weights[i] % whole), i))[: amount - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
 def _exact(export: Export, line: Record) -> int:
     """Check a line's quantity and exact amount, and return the amount in nano-dollars."""
+    if line.get("contract"):
+        if export.steps[line["position"]] or line["quantity"]:
+            raise Differs(f"{_name(line)}: what was not used has a quantity.")
+        return _nano(line["exact"])
     price = export.prices[line["price"]]
     unit_price, unit_size = _nano(price["unit_price"]), int(price["unit_size"])
     steps = export.steps[line["position"]]
@@ -154,9 +284,27 @@ def _exact(export: Export, line: Record) -> int:
     )
     if quantity != line["quantity"]:
         raise Differs(f"{_name(line)}: its hours sum to {quantity}, and it says {line['quantity']}.")
+    exact += export.tiers[line["position"]]
     if exact != _nano(line["exact"]):
         raise Differs(f"{_name(line)}: its hours cost {_dollars(exact)}, and it says {line['exact']}.")
     return exact
+
+
+def _check_commitments(export: Export) -> None:
+    """What is billed as not used is what was committed to, less what was used in the term and billed so before."""
+    billed = {line["contract"]: line for line in export.lines if line.get("contract")}
+    for one in export.invoice.get("commitments", ()):
+        starts, ends = _instant(one["starts_at"]), _instant(one["ends_at"])
+        drawn = _nano(one["drawn"])
+        drawn += sum(_nano(line["exact"]) for line in export.usage if starts <= _instant(line["month"]) < ends)
+        missing = max(_nano(one["amount"]) - drawn, 0) - _nano(one["booked"])
+        line = billed.pop(one["contract"], None)
+        said = "0" if line is None else line["exact"]
+        if missing != _nano(said) or ends > _instant(export.invoice["period_end"]):
+            where = f"What was not used of {one['contract']}" if line is None else _name(line)
+            raise Differs(f"{where}: {_dollars(missing)} of {one['amount']} are to be billed, and it says {said}.")
+    for line in billed.values():
+        raise Differs(f"{_name(line)}: the invoice knows no commitment of {line['contract']}.")
 
 
 def _check_cents(export: Export, exact: list[int]) -> None:
@@ -185,18 +333,19 @@ def _waterfall(export: Export) -> dict[tuple[int, str, str], int]:
     """Share every line out over who pays: cents by line, payer and grant."""
     order = sorted(export.invoice["grants"], key=_burns)
     pieces: list[list[Any]] = []  # line, grants that may pay, cents left
+    paid: defaultdict[tuple[int, str, str], int] = defaultdict(int)
     for line in export.lines:
-        groups: defaultdict[tuple[str, ...], int] = defaultdict(int)
-        price = export.prices[line["price"]]
-        unit_price, unit_size = _nano(price["unit_price"]), int(price["unit_size"])
-        for bucket in export.steps[line["position"]]:
-            may = tuple(grant["grant"] for grant in order if _covers(grant, line, _instant(bucket["hour"])))
-            after, before = (_half_even(bucket[name] * unit_price, unit_size) for name in ("after", "before"))
-            groups[may] += after - before
-        keys = sorted(groups, key=lambda may: (-len(may), may))
+        if line.get("contract"):
+            # Owed by contract; what is given back of it pays for other lines.
+            if _cents(line["amount"]) < 0:
+                pieces.append([line["position"], (), _cents(line["amount"])])
+            else:
+                paid[line["position"], "owed", ""] += _cents(line["amount"])
+            continue
+        groups = _groups(export, line, order)
+        keys = list(groups)
         shared = _spread(_cents(line["amount"]), [groups[key] for key in keys])
         pieces += [[line["position"], key, cents] for key, cents in zip(keys, shared, strict=True)]
-    paid: defaultdict[tuple[int, str, str], int] = defaultdict(int)
     pot = 0
     for piece in pieces:
         if piece[2] < 0:
@@ -212,6 +361,28 @@ def _waterfall(export: Export) -> dict[tuple[int, str, str], int]:
             paid[piece[0], payer, name] += taken
             piece[2], left = piece[2] - taken, left - taken
     return paid
+
+
+def _groups(export: Export, line: Record, order: list[Record]) -> dict[tuple[str, ...], int]:
+    """Return what the hours of a line cost that the same grants may pay, those with most grants first."""
+    groups: defaultdict[tuple[str, ...], int] = defaultdict(int)
+    price = export.prices[line["price"]]
+    unit_price, unit_size = _nano(price["unit_price"]), int(price["unit_size"])
+    for bucket in export.steps[line["position"]]:
+        may = tuple(grant["grant"] for grant in order if _covers(grant, line, _instant(bucket["hour"])))
+        after, before = (_half_even(bucket[name] * unit_price, unit_size) for name in ("after", "before"))
+        groups[may] += after - before
+    keys = sorted(groups, key=lambda may: (-len(may), may))
+    if change := export.tiers[line["position"]]:
+        weights = [max(groups[key], 0) for key in keys]
+        if not any(weights):
+            # Nothing was charged that tiers could change: they change what the end of the month costs.
+            last = tuple(grant["grant"] for grant in order if _covers(grant, line, _last_hour(line)))
+            keys = keys if last in groups else [*keys, last]
+            weights = [int(key == last) for key in keys]
+        for key, nano in zip(keys, _apportion(change, weights), strict=True):
+            groups[key] += nano
+    return {key: groups[key] for key in keys}
 
 
 def _burns(grant: Record) -> tuple[Any, ...]:
@@ -288,11 +459,26 @@ def _paid(parts: dict[tuple[str, str], int]) -> str:
 
 
 def _name(line: Record) -> str:
+    if line.get("contract"):
+        return f"Line {line['position']} (not used of {line['contract']})"
     return f"Line {line['position']} ({line['sku']}, project {line['project']}, {line['month'][:7]})"
+
+
+def _name_use(use: Record) -> str:
+    return f"What was used of {use['sku']} at {use['price']} in {use['month'][:7]}"
 
 
 def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def _hour(text: str | None) -> datetime | None:
+    return None if text is None else _instant(text)
+
+
+def _last_hour(line: Record) -> datetime:
+    month = _instant(line["month"])
+    return (month.replace(day=1) + timedelta(days=32)).replace(day=1) - HOUR
 
 
 def read_lines(path: Path) -> Iterator[Record]:

@@ -61,6 +61,8 @@ KEPT: dict[str, str] = {
     "billing_creditnote.decided_by": "a public id; what is issued cannot be changed",
     "billing_creditgrant.products": "words of the price list",
     "billing_invoice.grants": "public ids and amounts; what is issued cannot be changed",
+    "billing_invoice.tiered": "public ids and quantities; what is issued cannot be changed",
+    "billing_invoice.commitments": "public ids and amounts; what is issued cannot be changed",
     "billing_invoice.terms": "as they were at the issue; what is issued cannot be changed",
     "billing_invoice.number": "made by the portal; what is issued cannot be changed",
     "billing_invoice.tax_treatment": "a word of the code",

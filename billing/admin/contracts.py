@@ -20,7 +20,7 @@ from accounts.models import Organization, User
 from billing.admin.reading import ReadingAdmin, organization_of
 from billing.forms import ContractEndForm, ContractForm
 from billing.models import Contract
-from billing.selectors import contract_twin, staff_contracts
+from billing.selectors import burn_downs, contract_twin, staff_contracts
 from billing.services.contracts import (
     APPROVE,
     DRAFT,
@@ -81,6 +81,7 @@ class ContractAdmin(ReadingAdmin):
             contract = staff_contracts.find_contract(public_id)
             if contract is None:
                 raise Http404
+            now = timezone.now()
             form = ContractEndForm(request.POST if request.POST.get("step") == "end" else None)
             may_approve = request.user.has_perm(APPROVE)
             if request.method == "POST":
@@ -91,7 +92,10 @@ class ContractAdmin(ReadingAdmin):
                 "title": contract.name,
                 "row": staff_contracts.contract_row(contract),
                 "prices": staff_contracts.agreed_rows(contract),
-                "twin": contract_twin(contract, timezone.now()),
+                "burn_down": next(
+                    (one for one in burn_downs(contract.organization, now) if one.contract == public_id), None
+                ),
+                "twin": contract_twin(contract, now),
                 "steps": _steps(contract, request),
                 "form": form if may_approve and contract.status == Contract.Status.PUBLISHED else None,
             }

@@ -4,8 +4,9 @@ Definitions and worked numbers: docs/algorithms/invoicing.md and docs/algorithms
 """
 
 from billing.invoicing.bill import Bill, BilledLine, Terms, bill
+from billing.invoicing.commitment import Commitment
 from billing.invoicing.credit import Credit, Part, Payer
-from billing.invoicing.lines import Bucket, Line, lines_of
+from billing.invoicing.lines import Bucket, Line, TierShare, lines_of
 from billing.invoicing.tax import NOBODY, Party, TaxQuote, quote_tax
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Bill",
     "BilledLine",
     "Bucket",
+    "Commitment",
     "Credit",
     "Line",
     "Part",
@@ -20,6 +22,7 @@ __all__ = [
     "Payer",
     "TaxQuote",
     "Terms",
+    "TierShare",
     "bill",
     "lines_of",
     "quote_tax",

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from billing.invoicing.commitment import Commitment, true_ups
 from billing.invoicing.credit import Credit, Part, Payer, split
-from billing.invoicing.lines import Bucket, Line, lines_of
+from billing.invoicing.lines import Bucket, Line, TierShare, lines_of
 from billing.invoicing.tax import NOBODY, Party, TaxQuote, quote_tax
 from portal.lib.money import to_cents
 from portal.lib.periods import Period
@@ -72,14 +73,26 @@ class Bill:
 
 
 def bill(
-    buckets: Iterable[Bucket], period: Period, *, credits_: Iterable[Credit], overrun_nano: int, terms: Terms
+    buckets: Iterable[Bucket],
+    period: Period,
+    *,
+    credits_: Iterable[Credit],
+    overrun_nano: int,
+    terms: Terms,
+    tiers: Iterable[TierShare] = (),
+    commitments: Iterable[Commitment] = (),
 ) -> Bill | None:
     """Return the invoice of a period, None where there is nothing to bill yet.
 
     That is so without buckets, and while what is taken back is more than what is charged: it waits, unbilled, for
     charges that it can be set off against. overrun_nano: what caps had no room for and no invoice has written off.
+    tiers: what they change, for the same usage. commitments: those whose term may be over; what was not used of one is
+    billed and owed even while usage waits.
     """
-    lines = lines_of(buckets, period)
+    lines = list(lines_of(buckets, period, tiers))
+    if sum(line.amount_nano for line in lines) < 0:
+        lines = []
+    lines += true_ups(commitments, lines, period)
     cents = to_cents([line.amount_nano for line in lines])
     if not lines or sum(line.amount_nano for line in lines) < 0:
         return None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from billing.invoicing.lines import Bucket, Line
-from portal.lib.money import NANO_PER_CENT
+from portal.lib.money import NANO_PER_CENT, apportion
 
 _LAST = datetime.max.replace(tzinfo=UTC)
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -71,11 +71,12 @@ def burn_order(credits_: Iterable[Credit]) -> list[Credit]:
 
 @dataclass(slots=True)
 class _Atom:
-    """Cents of a line that the same grants may pay, while they are shared out."""
+    """Cents of a line that the same grants may pay, while they are shared out. is_owed: none may, and we do not."""
 
     line: int
     grants: tuple[str, ...]
     cents: int
+    is_owed: bool = False
 
 
 class _Sharing:
@@ -88,6 +89,8 @@ class _Sharing:
     def pay(self, payer: Payer, most: int, grant: str = "") -> None:
         """Take at most so many cents, atom by atom; a grant's only where it covers them."""
         for atom in self.atoms:
+            if atom.is_owed:
+                continue
             taken = 0 if grant and grant not in atom.grants else min(atom.cents, most)
             if not taken:
                 continue
@@ -105,6 +108,13 @@ class _Sharing:
                 atom.cents = 0
         self.pay(Payer.SET_OFF, taken_back)
 
+    def owe(self) -> None:
+        """Let the customer pay what a contract says it owes."""
+        for atom in self.atoms:
+            if atom.is_owed:
+                self.parts[atom.line, Payer.OWED, ""] += atom.cents
+                atom.cents = 0
+
     def of_line(self, index: int) -> list[Part]:
         mine = [(payer, grant, cents) for (line, payer, grant), cents in self.parts.items() if line == index and cents]
         return [Part(*values) for values in mine]
@@ -117,13 +127,15 @@ def split(
 
     1. What lines take back is set off against the others, in their order. 2. `overrun_nano`, what caps had no room
     for, is paid by us. 3. Grants pay in `burn_order`, each what it covers, line by line. 4. The rest is owed where
-    terms say so; without terms nobody may owe, and it is ours. Raises ValueError for a total below zero.
+    terms say so; without terms nobody may owe, and it is ours. What was not used of a commitment is owed before all
+    that: it is no usage, so no grant and no cap knows of it. Raises ValueError for a total below zero.
     """
     total = sum(cents)
     if total < 0:
         raise ValueError("an invoice is not for less than nothing")
     order = burn_order(credits_)
     sharing = _Sharing([atom for i, line in enumerate(lines) for atom in _atoms(i, line, cents[i], order)])
+    sharing.owe()
     sharing.set_off()
     sharing.pay(Payer.HOUSE, max(overrun_nano, 0) // NANO_PER_CENT)
     for credit in order:
@@ -133,13 +145,28 @@ def split(
 
 
 def _atoms(index: int, line: Line, cents: int, order: Sequence[Credit]) -> list[_Atom]:
+    if line.contract:
+        return [_Atom(index, (), cents, is_owed=cents > 0)]
     exact: defaultdict[tuple[str, ...], int] = defaultdict(int)
     for bucket in line.buckets:
-        exact[tuple(credit.grant for credit in order if credit.covers(bucket))] += bucket.amount_nano
+        exact[_payers(bucket, order)] += bucket.amount_nano
     # Those that fewer grants may pay come last, so that ties are settled the same way whatever came first.
     keys = sorted(exact, key=lambda grants: (-len(grants), grants))
+    weights = [max(exact[key], 0) for key in keys]
+    if line.tier_nano and not any(weights):
+        # Nothing was charged that tiers could change: they change what the end of the month costs.
+        last = _payers(line.last_hour(), order)
+        keys = keys if last in exact else [*keys, last]
+        weights = [int(key == last) for key in keys]
+    if line.tier_nano:
+        for key, change_nano in zip(keys, apportion(line.tier_nano, weights), strict=True):
+            exact[key] += change_nano
     shared = share(cents, [exact[key] for key in keys])
     return [_Atom(index, key, part) for key, part in zip(keys, shared, strict=True)]
+
+
+def _payers(bucket: Bucket, order: Sequence[Credit]) -> tuple[str, ...]:
+    return tuple(credit.grant for credit in order if credit.covers(bucket))
 
 
 def share(cents: int, amounts_nano: Sequence[int]) -> list[int]:

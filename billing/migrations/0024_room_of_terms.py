@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0023_organization_terms"),
-        ("billing", "0019_invoices_stay"),
+        ("billing", "0021_commitments"),
     ]
 
     operations = [

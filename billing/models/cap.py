@@ -92,6 +92,8 @@ class SpendCap(models.Model):
     reserved_nano = models.BigIntegerField(default=0)  # the sum of the reservations held
     # What the period had cost already when the cap was made in the middle of it.
     found_nano = models.BigIntegerField(default=0, db_default=0)
+    # Of the credit: the part of its limit that tiers gave, since usage is settled at first prices.
+    tier_room_nano = models.BigIntegerField(default=0, db_default=0)
     # The highest of the warnings of this period, in percent of the limit, and whether its forecast was warned of.
     warned_percent = models.PositiveSmallIntegerField(default=0, db_default=0)
     is_forecast_warned = models.BooleanField(default=False, db_default=False)
@@ -217,6 +219,7 @@ class WriteOff(models.Model):
     class Reason(models.TextChoices):
         OVERRUN = "overrun_write_off", _("Usage settled beyond the cap")
         CORRECTION = "correction", _("Correction of written-off usage")
+        TIERS = "tiers", _("What tiers had taken off and no room was left to charge")
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="write_offs")
     cap = models.ForeignKey(SpendCap, on_delete=models.PROTECT, related_name="write_offs")
@@ -229,7 +232,8 @@ class WriteOff(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="write_off_organization_id"),
             models.CheckConstraint(
-                condition=Q(reason="overrun_write_off", amount_nano__gt=0) | Q(reason="correction", amount_nano__lt=0),
+                condition=Q(reason__in=["overrun_write_off", "tiers"], amount_nano__gt=0)
+                | Q(reason="correction", amount_nano__lt=0),
                 name="write_off_sign_follows_reason",
             ),
         ]

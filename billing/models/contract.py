@@ -32,6 +32,10 @@ class ContractQuerySet(models.QuerySet["Contract"]):
     def published(self) -> ContractQuerySet:
         return self.filter(status=Contract.Status.PUBLISHED)
 
+    def committed(self) -> ContractQuerySet:
+        """Return those that something is to be used by: also ones whose prices were replaced since."""
+        return self.published().filter(committed_cents__gt=0)
+
     def in_force_within(self, first: datetime, last: datetime) -> ContractQuerySet:
         """Return those that are in force at some instant of [first, last]."""
         return self.published().filter(Q(active_to=None) | Q(active_to__gt=first), active_from__lte=last)
@@ -57,6 +61,10 @@ class Contract(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
     # Off the list price of every SKU that has no price of its own below, in hundredths of a percent.
     discount_basis_points = models.PositiveIntegerField(default=0)
+    # What is to be used in whole UTC months, at these prices; what was not is billed when they are over.
+    committed_cents = models.BigIntegerField(default=0, db_default=0)
+    committed_from = models.DateTimeField(null=True, blank=True)
+    committed_until = models.DateTimeField(null=True, blank=True)
     active_from = models.DateTimeField()
     active_to = models.DateTimeField(null=True, blank=True)
     drafted_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
@@ -105,6 +113,19 @@ class Contract(models.Model):
                 condition=Q(status="published", published_at__isnull=False)
                 | (~Q(status="published") & Q(published_at=None)),
                 name="contract_published_at_once_published",
+            ),
+            models.CheckConstraint(
+                condition=Q(committed_cents=0, committed_from=None, committed_until=None)
+                | Q(committed_cents__gt=0, committed_until__gt=F("committed_from"), committed_from__isnull=False),
+                name="contract_commitment_has_its_term",
+            ),
+            ExclusionConstraint(
+                name="contract_one_commitment_at_a_time",
+                expressions=[
+                    (_ActiveRange("committed_from", "committed_until", RangeBoundary()), RangeOperators.OVERLAPS),
+                    ("organization", RangeOperators.EQUAL),
+                ],
+                condition=Q(status="published", committed_cents__gt=0),
             ),
             ExclusionConstraint(
                 name="contract_one_in_force",

@@ -86,6 +86,10 @@ class Invoice(models.Model):
     terms = models.JSONField(default=dict)
     grants = models.JSONField(default=list)
     overrun_nano = models.BigIntegerField(default=0)  # what caps had no room for, and no invoice had taken yet
+    # Of every month and SKU with tiers that it bills: what was used in the month, billed before and with this.
+    tiered = models.JSONField(default=list, db_default=[])
+    # What was committed to in terms that are over, and what earlier invoices had billed of it.
+    commitments = models.JSONField(default=list, db_default=[])
     # Events numbered below it were counted when this was issued.
     counted_below = models.BigIntegerField(null=True)
     drafted_at = models.DateTimeField()
@@ -144,20 +148,26 @@ class InvoiceLineQuerySet(models.QuerySet["InvoiceLine"]):
 
 
 class InvoiceLine(models.Model):
-    """What one project used of one SKU at one price version in one month. parts: who pays, in cents that sum to it."""
+    """What one project used of one SKU at one price version in one month. parts: who pays, in cents that sum to it.
+
+    Or what was not used of a contract's commitment: then it has a contract, and no project, SKU, price and quantity.
+    """
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines")
     position = models.PositiveIntegerField()  # 1, 2, 3 …
     is_adjustment = models.BooleanField()
     month = models.DateTimeField()  # the UTC month of the usage
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    project = models.ForeignKey(Project, null=True, on_delete=models.PROTECT, related_name="+")
+    contract = models.ForeignKey("Contract", null=True, on_delete=models.PROTECT, related_name="+")
     product = models.CharField(max_length=24)
-    sku = models.CharField(max_length=160)
-    price_id = models.CharField(max_length=32)
+    sku = models.CharField(max_length=160, blank=True)
+    price_id = models.CharField(max_length=32, blank=True)
     price_nano = models.BigIntegerField()  # nano-dollars per unit_size units
     unit_size = models.BigIntegerField()
     quantity = models.BigIntegerField()
+    # What tiers change, within amount_nano; the rest is the quantity at the price.
+    tier_nano = models.BigIntegerField(default=0, db_default=0)
     amount_nano = models.BigIntegerField()
     amount_cents = models.BigIntegerField()
     parts = models.JSONField()
@@ -172,6 +182,11 @@ class InvoiceLine(models.Model):
                 condition=Q(amount_nano__gt=F("amount_cents") * 10_000_000 - 10_000_000)
                 & Q(amount_nano__lt=F("amount_cents") * 10_000_000 + 10_000_000),
                 name="invoice_line_within_a_cent",
+            ),
+            models.CheckConstraint(
+                condition=Q(contract=None, project__isnull=False)
+                | Q(contract__isnull=False, project=None, sku="", price_id="", quantity=0, tier_nano=0),
+                name="invoice_line_of_usage_or_of_a_commitment",
             ),
         ]
 

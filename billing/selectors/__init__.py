@@ -14,6 +14,7 @@ from billing.selectors.caps import (
     tightest_cap_of,
 )
 from billing.selectors.closing import closed_until
+from billing.selectors.commitments import BurnDown, burn_downs
 from billing.selectors.credit import (
     GrantRow,
     PaymentPage,
@@ -49,6 +50,7 @@ from billing.selectors.twin import Twin, TwinLine, contract_twin
 
 __all__ = [
     "Budget",
+    "BurnDown",
     "CapPage",
     "CapRow",
     "Difference",
@@ -75,6 +77,7 @@ __all__ = [
     "balance_of",
     "budget_meter",
     "budget_of",
+    "burn_downs",
     "cap_page",
     "cap_row",
     "cap_words_of",

@@ -51,12 +51,19 @@ def invoice_record(invoice: Invoice) -> Record:
         "buyer": invoice.terms["buyer"],
         "purchase_order": invoice.terms["purchase_order"],
         "grants": [_grant(grant) for grant in invoice.grants],
+        "commitments": [_commitment(one) for one in invoice.commitments],
     }
 
 
 def _grant(frozen: Mapping[str, Any]) -> Record:
     rest = {name: value for name, value in frozen.items() if name != "balance_nano"}
     return rest | {"balance": decimal_string(frozen["balance_nano"])}
+
+
+def _commitment(frozen: Mapping[str, Any]) -> Record:
+    terms = {name: frozen[name] for name in ("contract", "starts_at", "ends_at")}
+    amounts = {name: decimal_string(frozen[f"{name}_nano"]) for name in ("amount", "drawn", "booked")}
+    return terms | amounts
 
 
 def export_records(organization: Organization, invoice: Invoice) -> Iterator[Record]:
@@ -66,20 +73,15 @@ def export_records(organization: Organization, invoice: Invoice) -> Iterator[Rec
     own. What was issued does not change, so they agree.
     """
     with _reading(organization):
-        lines = list(InvoiceLine.objects.of_invoice(invoice))
+        lines = list(InvoiceLine.objects.of_invoice(invoice).select_related("contract"))
         projects = dict(Project.objects.owned_by(organization).values_list("pk", "public_id"))
         buckets = _buckets(invoice, lines)
     yield invoice_record(invoice)
-    prices = {line.price_id: line for line in lines}
-    for line in prices.values():
-        yield {
-            "record": "price",
-            "id": line.price_id,
-            "sku": line.sku,
-            "unit_price": decimal_string(line.price_nano),
-            "unit_size": line.unit_size,
-        }
+    prices = _prices(invoice, lines)
+    yield from prices
     yield from (_line(line, projects) for line in lines)
+    uses = [_use(use) for use in invoice.tiered]
+    yield from uses
     yield from buckets
     count = 0
     for batch in _event_batches(organization, invoice):
@@ -89,8 +91,50 @@ def export_records(organization: Organization, invoice: Invoice) -> Iterator[Rec
         "record": "end",
         "prices": len(prices),
         "lines": len(lines),
+        "uses": len(uses),
         "buckets": len(buckets),
         "events": count,
+    }
+
+
+def _prices(invoice: Invoice, lines: list[InvoiceLine]) -> list[Record]:
+    """Return every price once: of lines, and of what was billed before where tiers count on from it."""
+    found = {
+        line.price_id: _price(line.price_id, line.sku, line.price_nano, line.unit_size)
+        for line in lines
+        if not line.contract
+    }
+    for use in invoice.tiered:
+        price = _price(use["price"], use["sku"], use["price_nano"], use["unit_size"])
+        steps = [{"above": above, "price": decimal_string(nano)} for above, nano in use["tiers"]]
+        found[use["price"]] = price | {"tier_mode": use["tier_mode"], "tiers": steps}
+    return list(found.values())
+
+
+def _price(price_id: str, sku: str, price_nano: int, unit_size: int) -> Record:
+    return {
+        "record": "price",
+        "id": price_id,
+        "sku": sku,
+        "unit_price": decimal_string(price_nano),
+        "unit_size": unit_size,
+        "tier_mode": "flat",
+        "tiers": [],
+    }
+
+
+def _use(use: Mapping[str, Any]) -> Record:
+    """Return what was used of a SKU at one price version in a month, of which tiers depend."""
+    return {
+        "record": "use",
+        "month": use["month"],
+        "sku": use["sku"],
+        "price": use["price"],
+        "first_before": use["first_before"],
+        "first_after": use["first_after"],
+        "projects": [
+            {"project": project, "before": before, "after": after} for project, before, after in use["projects"]
+        ],
     }
 
 
@@ -100,11 +144,13 @@ def _line(line: InvoiceLine, projects: Mapping[int, str]) -> Record:
         "position": line.position,
         "month": line.month,
         "is_adjustment": line.is_adjustment,
-        "project": projects[line.project_id],
+        "project": None if line.project_id is None else projects[line.project_id],
+        "contract": line.contract and line.contract.public_id,
         "product": line.product,
         "sku": line.sku,
         "price": line.price_id,
         "quantity": line.quantity,
+        "tiers": decimal_string(line.tier_nano),
         "exact": decimal_string(line.amount_nano),
         "amount": usd(line.amount_cents),
         "parts": [
@@ -123,7 +169,8 @@ _BUCKETS = """
 
 
 def _buckets(invoice: Invoice, lines: list[InvoiceLine]) -> list[Record]:
-    position_of = {(line.month, line.project_id, line.sku, line.price_id): line.position for line in lines}
+    usage = [line for line in lines if not line.contract]
+    position_of = {(line.month, line.project_id, line.sku, line.price_id): line.position for line in usage}
     with connection.cursor() as cursor:
         cursor.execute(_BUCKETS, [invoice.organization_id, invoice.pk])
         return [

@@ -42,6 +42,7 @@ class LineRow:
     quantity: str
     unit_price: str
     price_version: str
+    tiers: str  # what they change, exactly; else empty
     exact: str
     amount: str
     paid: str  # by whom, in words
@@ -104,11 +105,12 @@ def invoice_row(invoice: Invoice) -> InvoiceRow:
 
 def invoice_page(invoice: Invoice) -> InvoicePage:
     """Return an issued invoice as its page and its PDF print it."""
-    lines = list(InvoiceLine.objects.of_invoice(invoice).select_related("project"))
+    lines = list(InvoiceLine.objects.of_invoice(invoice).select_related("project", "contract"))
     skus = {sku.code: sku for sku in Sku.objects.filter(code__in={line.sku for line in lines}).select_related("meter")}
     of_project: dict[str, int] = {}
     for line in lines:
-        of_project[line.project.name] = of_project.get(line.project.name, 0) + line.amount_cents
+        if line.project is not None:
+            of_project[line.project.name] = of_project.get(line.project.name, 0) + line.amount_cents
     issued = CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED)
     return InvoicePage(
         row=invoice_row(invoice),
@@ -117,7 +119,7 @@ def invoice_page(invoice: Invoice) -> InvoicePage:
         buyer=_party(invoice.terms["buyer"]),
         purchase_order=invoice.terms["purchase_order"],
         period=f"{invoice.period_start:%Y-%m-%d %H:%M} to {invoice.period_end:%Y-%m-%d %H:%M} UTC",
-        lines=[_line(line, skus[line.sku]) for line in lines],
+        lines=[_true_up(line) if line.contract else _line(line, skus[line.sku]) for line in lines],
         projects=[(name, _money(cents)) for name, cents in sorted(of_project.items())],
         sums=_sums(invoice),
         tax_legend=invoice.tax_legend,
@@ -132,7 +134,29 @@ def invoice_page(invoice: Invoice) -> InvoicePage:
     )
 
 
+def _true_up(line: InvoiceLine) -> LineRow:
+    assert line.contract is not None  # noqa: S101  # for the type checker
+    words = _("Not used of what was committed to: %(name)s, until %(end)s")
+    if line.amount_cents < 0:
+        words = _("Used of what was billed as not used: %(name)s, until %(end)s")
+    return LineRow(
+        position=line.position,
+        name=words % {"name": line.contract.name, "end": f"{line.contract.committed_until:%Y-%m-%d}"},
+        sku="",
+        project="",
+        month="",
+        quantity="",
+        unit_price="",
+        price_version=line.contract.public_id,
+        tiers="",
+        exact=decimal_string(line.amount_nano),
+        amount=_money(line.amount_cents),
+        paid=_paid(line),
+    )
+
+
 def _line(line: InvoiceLine, sku: Sku) -> LineRow:
+    assert line.project is not None  # noqa: S101  # for the type checker
     return LineRow(
         position=line.position,
         name=sku.name,
@@ -142,10 +166,15 @@ def _line(line: InvoiceLine, sku: Sku) -> LineRow:
         quantity=f"{line.quantity:,} {sku.meter.unit}",
         unit_price=f"{decimal_string(line.price_nano)} / {line.unit_size:,}",
         price_version=line.price_id,
+        tiers=decimal_string(line.tier_nano) if line.tier_nano else "",
         exact=decimal_string(line.amount_nano),
         amount=_money(line.amount_cents),
-        paid=", ".join(f"{_payer(part['payer'])} {usd(part['cents'])}" for part in line.parts),
+        paid=_paid(line),
     )
+
+
+def _paid(line: InvoiceLine) -> str:
+    return ", ".join(f"{_payer(part['payer'])} {usd(part['cents'])}" for part in line.parts)
 
 
 def _payer(payer: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q, Sum
 
-from billing.models import CreditNote, Invoice, LedgerEntry, TransferMatch
+from billing.models import CreditNote, Invoice, InvoiceLine, LedgerEntry, TransferMatch
 from portal.lib.money import NANO_PER_CENT
 
 
@@ -20,6 +20,20 @@ def noted_of(invoice: Invoice) -> Noted:
     issued = CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED)
     sums = issued.aggregate(owed=Sum("owed_cents"), tax=Sum("tax_cents"))
     return Noted(sums["owed"] or 0, sums["tax"] or 0)
+
+
+def true_up_cents_of(invoice: Invoice) -> int:
+    """Return what an invoice bills as unused, in cents, without what credit notes took back of it."""
+    lines = InvoiceLine.objects.of_invoice(invoice).filter(contract__isnull=False, amount_cents__gt=0)
+    issued = CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED)
+    taken_back = {position for note in issued for position in note.positions}
+    return sum(line.amount_cents for line in lines if line.position not in taken_back)
+
+
+def room_nano_of(invoice: Invoice) -> int:
+    """Return what an invoice leaves owed that took room of the credit, in nano-dollars: what was not used took none."""
+    owed_cents = invoice.owed_cents - noted_of(invoice).owed_cents
+    return max(owed_cents - true_up_cents_of(invoice), 0) * NANO_PER_CENT
 
 
 def transferred_cents_of(invoice: Invoice) -> int:

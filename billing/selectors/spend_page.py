@@ -12,6 +12,7 @@ from accounts.models import Organization
 from billing.selectors.breakdown import Breakdown, Group, Grouping, break_down
 from billing.selectors.budget import Budget
 from billing.selectors.spend import DAY, DayTotal, Range, SkuTotal, day_totals, sku_totals
+from billing.selectors.tiers import tier_lines
 from portal.lib.charts import StackedBars, stacked_bars
 from portal.lib.money import decimal_string, display_left, display_usd
 from portal.lib.periods import Period
@@ -77,11 +78,15 @@ class SpendView:
 
 @dataclass(frozen=True, slots=True)
 class SkuLines:
-    """What each SKU cost in a range, the dearest first, and their sum."""
+    """What each SKU cost in a range, the dearest first, and their sum.
+
+    tiers: what tiers take off the running month so far, exactly; empty for nothing.
+    """
 
     lines: list[SkuLine]
     total: str
     exact_total: str
+    tiers: str
 
     @property
     def rows(self) -> SafeString:
@@ -123,10 +128,12 @@ def sku_lines(organization: Organization, chosen: Range, now: datetime) -> SkuLi
     """Return the spend page's lines of SKUs, each with the version of the price that rated it."""
     skus = sku_totals(organization, chosen.period(now))
     total_nano = sum(sku.amount_nano for sku in skus)
+    taken_off_nano = -sum(line.amount_nano for line in tier_lines(organization.pk, now))
     return SkuLines(
         lines=[_sku_line(sku) for sku in skus],
         total=display_usd(total_nano),
         exact_total=f"${decimal_string(total_nano)}",
+        tiers=f"${decimal_string(taken_off_nano)}" if taken_off_nano else "",
     )
 
 

@@ -9,7 +9,7 @@ from billing.models import Contract
 from billing.selectors.prices import terms_of
 from catalog.models import Sku
 from catalog.selectors import UnitPrice
-from portal.lib.money import decimal_string
+from portal.lib.money import NANO_PER_CENT, decimal_string, display_usd
 
 NEWEST = 200
 
@@ -22,6 +22,7 @@ class ContractRow:
     version: int
     status: str
     discount: str  # percent
+    commitment: str  # in words, empty for none
     active_from: datetime
     active_to: datetime | None
     drafted_by: str
@@ -61,11 +62,19 @@ def contract_row(contract: Contract) -> ContractRow:
         version=contract.version,
         status=contract.get_status_display(),
         discount=percent(contract.discount_basis_points),
+        commitment=_commitment(contract),
         active_from=contract.active_from,
         active_to=contract.active_to,
         drafted_by=contract.drafted_by.public_id,
         approved_by=contract.approved_by.public_id if contract.approved_by else "",
     )
+
+
+def _commitment(contract: Contract) -> str:
+    if not contract.committed_cents:
+        return ""
+    amount = display_usd(contract.committed_cents * NANO_PER_CENT)
+    return f"{amount}, {contract.committed_from:%Y-%m-%d} to {contract.committed_until:%Y-%m-%d} UTC"
 
 
 def agreed_rows(contract: Contract) -> Sequence[AgreedRow]:

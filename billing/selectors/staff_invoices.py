@@ -136,7 +136,8 @@ def line_rows(invoice: Invoice) -> list[StaffLineRow]:
         StaffLineRow(
             position=line.position,
             month=f"{line.month:%Y-%m}",
-            project=line.project.name,
+            # What a contract adds belongs to no project.
+            project="" if line.project is None else line.project.name,
             sku=line.sku,
             quantity=line.quantity,
             unit_price=decimal_string(line.price_nano),

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Sum
-
 from accounts.models import Organization, OrganizationTerms
 from accounts.models.terms import OrganizationTermsQuerySet
-from billing.models import CreditNote, Invoice, SpendCap
-from portal.lib.money import NANO_PER_CENT, decimal_string
+from billing.models import Invoice, SpendCap
+from billing.selectors.owed import room_nano_of
+from portal.lib.money import decimal_string
 
 NEWEST = 200
 # Debts: what is open, and what was given up and may still be paid.
@@ -23,10 +22,7 @@ def terms_in_force(organization_id: int) -> OrganizationTerms | None:
 def owed_nano_of(organization_id: int) -> int:
     """Return what issued invoices have taken of the credit limit and nobody has paid, without tax, in nano-dollars."""
     owing = Invoice.objects.of_organization(organization_id).filter(status__in=OWING)
-    billed = owing.aggregate(Sum("owed_cents"))["owed_cents__sum"] or 0
-    notes = CreditNote.objects.filter(organization_id=organization_id, invoice__in=owing)
-    noted = notes.filter(status=CreditNote.Status.ISSUED).aggregate(Sum("owed_cents"))["owed_cents__sum"] or 0
-    return (billed - noted) * NANO_PER_CENT
+    return sum(room_nano_of(invoice) for invoice in owing)
 
 
 def organization_ids_with_room_beyond_terms() -> list[int]:

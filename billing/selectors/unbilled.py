@@ -9,11 +9,12 @@ from django.db import connection
 from django.db.models import Sum
 
 from accounts.models import Organization, Project
-from billing.invoicing import Bucket, Credit, Party, Terms
+from billing.invoicing import Bucket, Credit, Party, Terms, TierShare
 from billing.models import CreditGrant, Invoice, LedgerAccount, SpendCap, WriteOff
 from billing.models.ledger import CREDIT, AccountKind
 from billing.selectors.details import buyer_of, details_of
 from billing.selectors.terms import terms_in_force
+from billing.selectors.tiers import TieredUse, tier_changes, tiered_uses
 from portal.lib.money import NANO_PER_CENT
 
 _UNBILLED = """
@@ -38,6 +39,22 @@ def unbilled_buckets(organization_id: int, *, before: datetime) -> list[Bucket]:
     with connection.cursor() as cursor:
         cursor.execute(_UNBILLED, {"organization": organization_id, "end": before})
         return [Bucket(*row) for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Unbilled:
+    """What no invoice has billed yet. tiers: what they change for it; uses: what that was computed from."""
+
+    buckets: list[Bucket]
+    uses: list[TieredUse]
+    tiers: list[TierShare]
+
+
+def unbilled_usage(organization_id: int, *, before: datetime) -> Unbilled:
+    """Return all usage of hours before an instant that is not billed, with what tiers change for it."""
+    buckets = unbilled_buckets(organization_id, before=before)
+    uses = tiered_uses(organization_id, {bucket.sku for bucket in buckets}, before=before)
+    return Unbilled(buckets, uses, tier_changes(uses))
 
 
 # An organization is here while it has a bucket that is not billed whole, so the question stays as small as its answer.

@@ -14,11 +14,12 @@ from accounts.models import AuditEvent, Organization, User
 from accounts.services.audit import record_event
 from accounts.services.members import lock_organization
 from billing.models import Contract, ContractPrice
+from billing.models.contract import ContractQuerySet
 from billing.rating import BASIS_POINTS
 from catalog.models import Price, Sku
 from portal.lib.context import Actor
 from portal.lib.errors import DomainError
-from portal.lib.periods import hour_of
+from portal.lib.periods import hour_of, month_of
 from portal.lib.tiers import NO_TIERS, BadTiers, Tiers, make_tiers, stored
 
 DRAFT = "billing.draft_contract"
@@ -45,6 +46,15 @@ class AgreedPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class AgreedCommitment:
+    """Cents that are to be used in whole UTC months [starts_at, ends_at)."""
+
+    cents: int
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ContractTerms:
     """What a contract is to say. discount_basis_points: hundredths of a percent off every SKU not in `prices`."""
 
@@ -53,6 +63,7 @@ class ContractTerms:
     active_from: datetime
     active_to: datetime | None = None
     prices: Sequence[AgreedPrice] = ()
+    commitment: AgreedCommitment | None = None
 
 
 @transaction.atomic
@@ -74,6 +85,9 @@ def draft_contract(*, organization: Organization, terms: ContractTerms, by: User
         discount_basis_points=terms.discount_basis_points,
         active_from=terms.active_from,
         active_to=terms.active_to,
+        committed_cents=terms.commitment.cents if terms.commitment else 0,
+        committed_from=terms.commitment.starts_at if terms.commitment else None,
+        committed_until=terms.commitment.ends_at if terms.commitment else None,
         drafted_by=by,
         drafted_at=now,
     )
@@ -130,6 +144,7 @@ def publish_contract(*, contract: Contract, by: User, now: datetime) -> Contract
         later = later.filter(active_from__lt=contract.active_to)
     if in_the_way := later.order_by("active_from").first():
         raise UnableToChangeContract(f"Version {in_the_way.version} begins while this one would be in force.")
+    _refuse_second_commitment(contract, others)
     contract.status = Contract.Status.PUBLISHED
     contract.published_at = now
     contract.save(update_fields=["status", "published_at"])
@@ -197,6 +212,31 @@ def _refuse_bad_terms(terms: ContractTerms) -> None:
     if terms.active_to is not None and terms.active_to <= terms.active_from:
         raise UnableToDraftContract("A contract ends after it begins.")
     _refuse_bad_prices(terms.prices)
+    if terms.commitment is not None:
+        _refuse_bad_commitment(terms, terms.commitment)
+
+
+def _refuse_bad_commitment(terms: ContractTerms, commitment: AgreedCommitment) -> None:
+    if commitment.cents <= 0:
+        raise UnableToDraftContract("A commitment is to more than nothing.")
+    if any(month_of(bound).start != bound for bound in (commitment.starts_at, commitment.ends_at)):
+        raise UnableToDraftContract(
+            "A commitment is for whole months: it begins and ends on the first of one, 00:00 UTC."
+        )
+    if commitment.ends_at <= commitment.starts_at:
+        raise UnableToDraftContract("A commitment ends after it begins.")
+    if commitment.starts_at < terms.active_from or (terms.active_to and commitment.ends_at > terms.active_to):
+        raise UnableToDraftContract("A commitment lies within its contract.")
+
+
+def _refuse_second_commitment(contract: Contract, others: ContractQuerySet) -> None:
+    if not contract.committed_cents:
+        return
+    overlapping = others.committed().filter(
+        committed_from__lt=contract.committed_until, committed_until__gt=contract.committed_from
+    )
+    if other := overlapping.first():
+        raise UnableToChangeContract(f"Version {other.version} has a commitment for some of the same months.")
 
 
 def _refuse_bad_prices(prices: Sequence[AgreedPrice]) -> None:

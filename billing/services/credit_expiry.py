@@ -10,7 +10,7 @@ from accounts.models import Organization
 from accounts.services.audit import record_event
 from billing.invoicing import bill
 from billing.models import AccountKind, CreditGrant, LedgerAccount, LedgerEntry, Route, SpendCap
-from billing.selectors.unbilled import grants_of, overrun_nano_of, terms_of, unbilled_buckets
+from billing.selectors.unbilled import grants_of, overrun_nano_of, terms_of, unbilled_usage
 from billing.services.credits import lock_cap
 from billing.services.ledger import Journal, Line, post
 from portal.lib.money import NANO_PER_CENT, decimal_string
@@ -85,9 +85,11 @@ def expire_grant(*, grant: CreditGrant, now: datetime) -> int:
 def needed_nano(organization: Organization, public_id: str, now: datetime) -> int:
     """Return what the usage that is not billed yet will take of a grant."""
     month = month_of(now)
+    usage = unbilled_usage(organization.pk, before=month.end)
     made = bill(
-        unbilled_buckets(organization.pk, before=month.end),
+        usage.buckets,
         month,
+        tiers=usage.tiers,
         credits_=grants_of(organization.pk).credits,
         overrun_nano=overrun_nano_of(organization.pk),
         terms=terms_of(organization),

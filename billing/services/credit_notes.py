@@ -98,7 +98,11 @@ def issue_credit_note(*, note: CreditNote, issued_by: str, now: datetime) -> Cre
     if entries:
         post(Journal(invoice.organization_id, f"credit-note:{note.public_id}", now, entries), now=now)
     # What grants pay again, and a debt that is no more, is room; what was paid in cash is refunded instead.
-    room_cents = note.amount_cents - (note.owed_cents if invoice.status == Invoice.Status.PAID else 0)
+    # What was not used of a commitment had taken no room.
+    unused_cents = sum(line.amount_cents for line in lines if line.contract_id)
+    room_cents = note.amount_cents - unused_cents
+    if invoice.status == Invoice.Status.PAID:
+        room_cents = note.amount_cents - note.owed_cents
     SpendCap.objects.of_organization(invoice.organization_id).update(
         limit_nano=F("limit_nano") + room_cents * NANO_PER_CENT
     )

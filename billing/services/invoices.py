@@ -4,7 +4,7 @@ Locks: the organization's credit, its invoice, ledger accounts, the series of nu
 is what two closers wait at, and what keeps usage from being counted while it is billed.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -15,9 +15,10 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Organization, Project
 from accounts.services.audit import record_event
-from billing.invoicing import Bill, Credit, Payer, Terms, bill
+from billing.invoicing import Bill, Commitment, Credit, Payer, Terms, bill
 from billing.models import (
     AccountKind,
+    Contract,
     CreditNote,
     Invoice,
     InvoicedBucket,
@@ -27,12 +28,14 @@ from billing.models import (
     Route,
     SpendCap,
 )
-from billing.selectors.owed import noted_of, paid_source, still_due_cents, transferred_cents_of
-from billing.selectors.unbilled import Grants, grants_of, overrun_nano_of, terms_of, unbilled_buckets
+from billing.selectors.commitments import commitments_of, frozen
+from billing.selectors.owed import paid_source, room_nano_of, still_due_cents, transferred_cents_of
+from billing.selectors.unbilled import Grants, Unbilled, grants_of, overrun_nano_of, terms_of, unbilled_usage
 from billing.services.credits import lock_cap
 from billing.services.invoice_posting import invoice_source, post_invoice
 from billing.services.ledger import Journal, Line, post, reverse
 from billing.services.terms_room import fit_room, take_room
+from billing.services.tier_room import changes_room, return_tier_room, settle_tier_room, tier_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 from portal.lib.periods import Period, month_of
@@ -60,7 +63,7 @@ def draft_invoice(
     mine = Invoice.objects.owned_by(organization).of_period(period)
     if live := mine.live().first():
         return live
-    if _bill(organization, period, _basis_of(organization, terms or terms_of(organization))) is None:
+    if _bill(period, _basis_of(organization, period, terms or terms_of(organization))) is None:
         return None
     former = mine.order_by("-revision").first()
     invoice = Invoice.objects.create(
@@ -109,11 +112,18 @@ def issue_invoice(*, invoice: Invoice, now: datetime, terms: Terms | None = None
         raise UnableToInvoice(_("Only an invoice that is closing is issued."))
     organization = Organization.objects.get(pk=invoice.organization_id)
     period = Period(invoice.period_start, invoice.period_end)
-    basis = _basis_of(organization, terms or terms_of(organization))
-    made = _bill(organization, period, basis)
+    basis = _basis_of(organization, period, terms or terms_of(organization))
+    made = _bill(period, basis)
     if made is None:
         _move(invoice, Status.DRAFT)
         return invoice
+    cap = lock_cap(organization_id=organization.pk, now=now)
+    room = tier_room(cap, changes_room(one.line for one in made.lines))
+    if room.short_nano:
+        # Ours to pay on this invoice; the lines stay the same.
+        basis = replace(basis, overrun_nano=basis.overrun_nano + room.short_nano)
+        made = _bill(period, basis) or made
+    settle_tier_room(cap, room, now=now)
     _freeze(invoice, made, basis)
     _write_lines(invoice, made)
     post_invoice(invoice, made, basis.grants, now=now)
@@ -154,6 +164,7 @@ def void_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
         raise UnableToInvoice(_("A bank transfer has paid part of it already."))
     reverse(organization_id=invoice.organization_id, source=invoice_source(invoice), effective_at=now, now=now)
     _move(invoice, Status.VOID)
+    return_tier_room(lock_cap(organization_id=invoice.organization_id, now=now))
     record_event(
         "invoice.voided", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
@@ -185,8 +196,7 @@ def mark_paid(*, invoice: Invoice, now: datetime) -> Invoice:
         reverse(organization_id=invoice.organization_id, source=_given_up(invoice), effective_at=now, now=now)
     invoice.paid_at = now
     _move(invoice, Status.PAID)
-    owed_nano = (invoice.owed_cents - noted_of(invoice).owed_cents) * NANO_PER_CENT
-    SpendCap.objects.of_organization(invoice.organization_id).update(limit_nano=F("limit_nano") + owed_nano)
+    SpendCap.objects.of_organization(invoice.organization_id).update(limit_nano=F("limit_nano") + room_nano_of(invoice))
     fit_room(organization_id=invoice.organization_id)
     record_event(
         "invoice.paid", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
@@ -205,10 +215,7 @@ def owe_again(*, invoice: Invoice, now: datetime) -> Invoice:
         return invoice
     invoice.paid_at = None
     _move(invoice, Status.OPEN)
-    take_room(
-        organization_id=invoice.organization_id,
-        amount_nano=(invoice.owed_cents - noted_of(invoice).owed_cents) * NANO_PER_CENT,
-    )
+    take_room(organization_id=invoice.organization_id, amount_nano=room_nano_of(invoice))
     record_event(
         "invoice.owed_again", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
@@ -258,20 +265,35 @@ def _move(invoice: Invoice, status: Invoice.Status) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Basis:
-    """What an invoice is computed from, beside usage."""
+    """What an invoice is computed from."""
 
+    usage: Unbilled
     terms: Terms
     grants: Grants
     overrun_nano: int
+    commitments: list[Commitment]
 
 
-def _basis_of(organization: Organization, terms: Terms) -> _Basis:
-    return _Basis(terms, grants_of(organization.pk), overrun_nano_of(organization.pk))
+def _basis_of(organization: Organization, period: Period, terms: Terms) -> _Basis:
+    return _Basis(
+        unbilled_usage(organization.pk, before=period.end),
+        terms,
+        grants_of(organization.pk),
+        overrun_nano_of(organization.pk),
+        commitments_of(organization.pk, before=period.end),
+    )
 
 
-def _bill(organization: Organization, period: Period, basis: _Basis) -> Bill | None:
-    buckets = unbilled_buckets(organization.pk, before=period.end)
-    return bill(buckets, period, credits_=basis.grants.credits, overrun_nano=basis.overrun_nano, terms=basis.terms)
+def _bill(period: Period, basis: _Basis) -> Bill | None:
+    return bill(
+        basis.usage.buckets,
+        period,
+        tiers=basis.usage.tiers,
+        commitments=basis.commitments,
+        credits_=basis.grants.credits,
+        overrun_nano=basis.overrun_nano,
+        terms=basis.terms,
+    )
 
 
 def _freeze(invoice: Invoice, made: Bill, basis: _Basis) -> None:
@@ -289,6 +311,9 @@ def _freeze(invoice: Invoice, made: Bill, basis: _Basis) -> None:
     invoice.terms = asdict(basis.terms)
     invoice.grants = [_frozen(credit) for credit in basis.grants.credits]
     invoice.overrun_nano = basis.overrun_nano
+    bills_usage = any(not one.line.contract for one in made.lines)
+    invoice.tiered = [use.frozen() for use in basis.usage.uses] if bills_usage else []
+    invoice.commitments = [frozen(one) for one in basis.commitments if one.ends_at <= invoice.period_end]
     invoice.counted_below = _draw_order()
 
 
@@ -314,6 +339,7 @@ def _draw_order() -> int:
 
 def _write_lines(invoice: Invoice, made: Bill) -> None:
     projects = dict(Project.objects.filter(organization_id=invoice.organization_id).values_list("public_id", "pk"))
+    contracts = dict(Contract.objects.filter(organization_id=invoice.organization_id).values_list("public_id", "pk"))
     InvoiceLine.objects.bulk_create(
         InvoiceLine(
             organization_id=invoice.organization_id,
@@ -321,13 +347,15 @@ def _write_lines(invoice: Invoice, made: Bill) -> None:
             position=position,
             is_adjustment=one.line.is_adjustment,
             month=one.line.month,
-            project_id=projects[one.line.project],
+            project_id=projects[one.line.project] if one.line.project else None,
+            contract_id=contracts[one.line.contract] if one.line.contract else None,
             product=one.line.product,
             sku=one.line.sku,
             price_id=one.line.price,
             price_nano=one.line.price_nano,
             unit_size=one.line.unit_size,
             quantity=one.line.quantity,
+            tier_nano=one.line.tier_nano,
             amount_nano=one.line.amount_nano,
             amount_cents=one.cents,
             parts=[asdict(part) for part in one.parts],

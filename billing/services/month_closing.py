@@ -8,6 +8,7 @@ from django.db import transaction
 from accounts.models import Organization
 from billing.invoicing import Terms
 from billing.models import Invoice
+from billing.selectors.commitments import first_true_up, organization_ids_with_true_up
 from billing.selectors.unbilled import organization_ids_with_unbilled, unbilled_buckets
 from billing.services.invoices import begin_closing, draft_invoice, issue_invoice
 from portal.lib.periods import Period, month_of
@@ -25,7 +26,9 @@ def close_due_months(*, now: datetime) -> int:
     at once: one issues.
     """
     issued = 0
-    for organization_id in organization_ids_with_unbilled(before=_end_of_due(now)):
+    before = _end_of_due(now)
+    due = {*organization_ids_with_unbilled(before=before), *organization_ids_with_true_up(before=before)}
+    for organization_id in sorted(due):
         try:
             issued += len(close_months_of(organization=Organization.objects.get(pk=organization_id), now=now))
         except Exception:
@@ -38,9 +41,12 @@ def close_months_of(*, organization: Organization, now: datetime, terms: Terms |
     """Issue the invoices that are due of one organization, oldest month first, and return them."""
     end = _end_of_due(now)
     unbilled = unbilled_buckets(organization.pk, before=end)
-    if not unbilled:
+    begins = [bucket.hour for bucket in unbilled[:1]]
+    if true_up := first_true_up(organization.pk, before=end):
+        begins.append(true_up)
+    if not begins:
         return []
-    month = month_of(unbilled[0].hour)
+    month = month_of(min(begins))
     last = Invoice.objects.owned_by(organization).issued().live().newest_first().first()
     if last is not None and last.period_end > month.start:
         # What came late for a month that has its invoice goes into the next one.

@@ -142,6 +142,7 @@ def _credit_page(request: OrganizationRequest, form: TopUpForm) -> HttpResponse:
         "form": form,
         "budget": selectors.budget_meter(budget),
         "grants": selectors.newest_grants(request.organization),
+        "commitments": selectors.burn_downs(request.organization, timezone.now()),
         "page": selectors.payment_page(request.organization, after if "\0" not in after else ""),
         "is_first": not after,
         "may_buy": request.membership.may(Permission.MANAGE_BILLING) and selectors.sells_credit(),

@@ -44,8 +44,4 @@ class PriceProposalForm(forms.Form):
                 self.tiers = parse_tiers(words, price_nano=self.price_nano)
         except BadTiers as error:
             self.add_error("price", str(error))
-        else:
-            if words and price:
-                # Nobody is to be promised what they would not get.
-                self.add_error("tier_words", _("Tiers are not on invoices yet; propose one price."))
         return given

@@ -45,6 +45,23 @@ def to_cents(amounts_nano: Sequence[int]) -> list[int]:
     return cents
 
 
+def apportion(amount: int, weights: Sequence[int]) -> list[int]:
+    """Spread a whole amount, of either sign, in proportion to weights.
+
+    The parts sum to it, each is within 1 of its exact share (largest remainder; the earlier wins a tie). Raises
+    ValueError for a weight below 0 and for weights that sum to nothing.
+    """
+    whole = sum(weights)
+    if whole <= 0 or min(weights) < 0:
+        raise ValueError("there is nothing to spread an amount over")
+    parts = [amount * weight // whole for weight in weights]
+    missing = amount - sum(parts)
+    by_remainder = sorted(range(len(parts)), key=lambda i: (-(amount * weights[i] % whole), i))
+    for i in by_remainder[:missing]:
+        parts[i] += 1
+    return parts
+
+
 def usd_to_nano(amount: Decimal) -> int:
     """Return nano-dollars. Raises ValueError for a fraction of a nano-dollar."""
     with localcontext(prec=60):

@@ -79,6 +79,17 @@ def test_a_contract_goes_from_one_pair_of_hands_to_another_and_is_then_paid(orga
     assert before.get(page_of(contract)).status_code == 302  # to sign in
 
 
+def test_prices_with_tiers_are_agreed_on(organization):
+    sales = browser_of(make_staff(StaffGroup.SALES))
+
+    drafted = sales.post(LIST, form(organization, prices=f"{INPUT} 0.10 graduated 10000000:0.08 20000000:0.06"))
+    seen = sales.get(drafted["Location"]).content.decode()
+
+    [price] = Contract.objects.get().prices.all()
+    assert (price.tier_mode, price.tiers) == ("graduated", [[10_000_000, 80_000_000], [20_000_000, 60_000_000]])
+    assert "graduated 10000000:0.08 20000000:0.06" in seen
+
+
 def test_a_contract_is_discarded_or_ended(organization):
     finance = browser_of(make_staff(StaffGroup.FINANCE))
     draft = make_contract(organization, status=Contract.Status.DRAFT)
@@ -106,7 +117,7 @@ def test_a_contract_is_discarded_or_ended(organization):
         ({"prices": f"{INPUT} 0.1 steps 1:2"}, "neither graduated nor volume"),
         ({"prices": f"{INPUT} 0.1 volume 1-2"}, "is no tier"),
         ({"prices": f"{INPUT} 0.1 volume 10:0.2"}, "costs no more than"),
-        ({"prices": f"{INPUT} 0.1 graduated 10000000:0.08"}, "tiers are not on invoices yet"),
+        ({"prices": f"{INPUT} 0.1 graduated 10000000:0.18"}, "costs no more than"),
         ({"prices": "model.unknown.input 0.1"}, "no list price"),
         ({"name": ""}, "required"),
     ],

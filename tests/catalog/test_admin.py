@@ -55,6 +55,16 @@ def test_capacity_proposes_and_finance_publishes():
     assert decide(finance, "publish") == 422
 
 
+def test_a_price_with_tiers_is_proposed_and_published():
+    capacity, finance = (browser_of(make_staff(group)) for group in (StaffGroup.CAPACITY, StaffGroup.FINANCE))
+
+    assert capacity.post(PAGE, form(tier_words="volume 10000000:0.1")).status_code == 302
+    assert decide(finance, "publish") == 302
+
+    newest = Price.objects.order_by("-version")[0]
+    assert (newest.tier_mode, newest.tiers) == ("volume", [[10_000_000, 100_000_000]])
+
+
 def test_an_empty_price_ends_what_is_sold():
     finance, other = (browser_of(make_staff(StaffGroup.FINANCE)) for _ in range(2))
 
@@ -72,7 +82,6 @@ def test_an_empty_price_ends_what_is_sold():
         ({"price": "-1"}, "is no price"),
         ({"price": "NaN"}, "is no price"),
         ({"price": "", "tier_words": "volume 10:0.1"}, "no longer sold has no tiers"),
-        ({"tier_words": "volume 10:0.1"}, "Tiers are not on invoices yet"),
         ({"tier_words": "volume 1"}, "is no tier"),
         ({"tier_words": "volume 10:0.2"}, "costs no more than"),
         ({"active_from": "2026-11-22 15:30"}, "full hour"),

@@ -22,7 +22,7 @@ from billing.models import (
     SpendCap,
 )
 from billing.services.caps import CapTarget, set_cap
-from billing.services.contracts import AgreedPrice
+from billing.services.contracts import AgreedCommitment, AgreedPrice
 from billing.services.credit_notes import propose_credit_note
 from billing.services.credits import Award, add_credit, lock_cap
 from billing.services.limits import Payer
@@ -287,6 +287,7 @@ def make_contract(
     status: Contract.Status = Contract.Status.PUBLISHED,
     name: str = "Frame agreement",
     drafted_by: User | None = None,
+    commitment: AgreedCommitment | None = None,
     now: datetime = NOW,
 ) -> Contract:
     """A contract from the hour of `now` on, with prices for SKUs that have a list price."""
@@ -297,6 +298,9 @@ def make_contract(
         discount_basis_points=discount_basis_points,
         active_from=active_from or hour_of(now),
         active_to=active_to,
+        committed_cents=commitment.cents if commitment else 0,
+        committed_from=commitment.starts_at if commitment else None,
+        committed_until=commitment.ends_at if commitment else None,
         drafted_by=drafted_by or make_user(),
         drafted_at=now,
     )

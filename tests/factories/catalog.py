@@ -18,6 +18,7 @@ from catalog.models import (
 from catalog.services.catalog_files import read_catalog_files
 from catalog.services.loading import METER_OF_INSTANCES, METER_OF_TOKENS, LoadedCatalog, load_catalog
 from catalog.services.prices import next_hour, publish_price
+from portal.lib.tiers import NO_TIERS, Tiers
 
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
@@ -95,13 +96,20 @@ def make_sku(code: str) -> Sku:
     return Sku.objects.get_or_create(code=code, defaults={"meter": meter, "product": product, "name": code})[0]
 
 
-def make_price(sku: str, price_nano: int, unit_size: int, *, active_from: datetime = LONG_AGO) -> Price:
+def make_price(
+    sku: str, price_nano: int, unit_size: int, *, active_from: datetime = LONG_AGO, tiers: Tiers = NO_TIERS
+) -> Price:
     """A version of the price of a SKU code, which is made when there is none; the version before ends there.
 
     price_nano: nano-dollars per `unit_size` units.
     """
     return publish_price(
-        sku=make_sku(sku), price_nano=price_nano, unit_size=unit_size, active_from=active_from, now=active_from
+        sku=make_sku(sku),
+        price_nano=price_nano,
+        unit_size=unit_size,
+        active_from=active_from,
+        now=active_from,
+        tiers=tiers,
     )
 
 
