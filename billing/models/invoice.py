@@ -146,6 +146,13 @@ class InvoiceLineQuerySet(models.QuerySet["InvoiceLine"]):
     def of_invoice(self, invoice: Invoice) -> InvoiceLineQuerySet:
         return self.filter(organization_id=invoice.organization_id, invoice=invoice).order_by("position")
 
+    def of_organization(self, organization_id: int) -> InvoiceLineQuerySet:
+        return self.filter(organization_id=organization_id)
+
+    def live(self) -> InvoiceLineQuerySet:
+        """Return those of invoices that are issued and not void."""
+        return self.filter(invoice__issued_at__isnull=False).exclude(invoice__status=Invoice.Status.VOID)
+
 
 class InvoiceLine(models.Model):
     """What one project used of one SKU at one price version in one month. parts: who pays, in cents that sum to it.

@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db.models import Sum
 
 from billing.invoicing import Line
-from billing.models import Invoice, InvoiceLine, SpendCap, WriteOff
+from billing.models import InvoiceLine, SpendCap, WriteOff
 
 
 def changes_room(lines: Iterable[Line]) -> int:
@@ -34,8 +34,7 @@ class TierRoom:
 
 def tier_room(cap: SpendCap, change_nano: int = 0) -> TierRoom:
     """Return what the credit's limit becomes once invoices bill so much more for tiers than the live ones do."""
-    live = Invoice.objects.of_organization(cap.organization_id).issued().live()
-    lines = InvoiceLine.objects.filter(organization_id=cap.organization_id, invoice__in=live)
+    lines = InvoiceLine.objects.of_organization(cap.organization_id).live()
     of_tiers = lines.aggregate(Sum("tier_nano"))["tier_nano__sum"] or 0
     given_back = lines.filter(contract__isnull=False, amount_nano__lt=0).aggregate(Sum("amount_nano"))
     billed_nano = of_tiers + (given_back["amount_nano__sum"] or 0)

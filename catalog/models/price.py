@@ -40,9 +40,16 @@ class Sku(models.Model):
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="skus")
     product = models.CharField(max_length=20, choices=Product)
     name = models.CharField(max_length=160)
+    # The version of another SKU's price that this one keeps, for runs that began at it: docs/algorithms/rating.md.
+    keeps = models.OneToOneField("Price", null=True, blank=True, on_delete=models.PROTECT, related_name="kept_by")
 
     def __str__(self) -> str:
         return self.code
+
+
+def kept_sku_code(sku: str, price_id: str) -> str:
+    """Return the code of the SKU that keeps a version of another one's price."""
+    return f"{sku}~{price_id}"
 
 
 class _ActiveRange(Func):

@@ -8,6 +8,7 @@ from django.db.models import Max
 from catalog.models import Price, Sku
 from catalog.models.price import PriceQuerySet
 from catalog.selectors import UnitPrice, list_versions
+from catalog.services.kept_prices import keep_prices, withdraw_kept
 from portal.lib.errors import DomainError
 from portal.lib.periods import hour_of
 from portal.lib.tiers import NO_TIERS, BadTiers, Tiers, is_dearer, make_tiers, stored
@@ -43,7 +44,9 @@ def publish_price(
     if the SKU is sold by another unit, for tiers that contradict each other, or if something becomes dearer than it
     is and was to be in less than 30 days.
     """
-    Sku.objects.select_for_update().get(pk=sku.pk)
+    sku = Sku.objects.select_for_update(of=("self",)).select_related("meter").get(pk=sku.pk)
+    if sku.keeps_id is not None:
+        raise UnableToPublishPrice("This price is kept for runs that began at it: it never changes.")
     if hour_of(active_from) != active_from:
         raise UnableToPublishPrice("A price begins on a full hour, so that no hour of usage has two prices.")
     versions = Price.objects.filter(sku=sku)
@@ -61,6 +64,7 @@ def publish_price(
     _refuse_sudden_rise(UnitPrice(sku.code, "", price_nano, unit_size, tiers), versions, active_from, now)
 
     versions.filter(active_from__gt=now).delete()
+    withdraw_kept(sku=sku, now=now)
     if current is not None and (current.price_nano, current.tier_mode, current.tiers) == (
         price_nano,
         tiers.mode.value,
@@ -70,6 +74,7 @@ def publish_price(
         return current
     if current is not None:
         _set_end(current, active_from)
+    keep_prices(sku=sku, at=active_from, new=UnitPrice(sku.code, "", price_nano, unit_size, tiers))
     latest = versions.aggregate(version=Max("version"))["version"]
     return Price.objects.create(
         sku=sku,
@@ -86,10 +91,14 @@ def publish_price(
 def end_price(*, sku: Sku, active_to: datetime, now: datetime) -> Price:
     """Stop selling the SKU at `active_to`; usage after that is refused as unpriced. Returns the version that ends.
 
+    Instances that run keep the price that they began at.
+
     Safe to repeat. A version that has not begun is withdrawn.
     Raises UnableToEndPrice if `active_to` is no full hour or has passed, or nothing is in force.
     """
-    Sku.objects.select_for_update().get(pk=sku.pk)
+    sku = Sku.objects.select_for_update(of=("self",)).select_related("meter").get(pk=sku.pk)
+    if sku.keeps_id is not None:
+        raise UnableToEndPrice("This price is kept for runs that began at it: it never ends.")
     if hour_of(active_to) != active_to or active_to <= now:
         raise UnableToEndPrice("A price ends on a full hour that has not begun.")
     versions = Price.objects.filter(sku=sku)
@@ -98,6 +107,8 @@ def end_price(*, sku: Sku, active_to: datetime, now: datetime) -> Price:
         raise UnableToEndPrice(f"{sku} has no price in force.")
 
     versions.filter(active_from__gt=now).delete()
+    withdraw_kept(sku=sku, now=now)
+    keep_prices(sku=sku, at=active_to, new=None)
     _set_end(current, active_to)
     return current
 

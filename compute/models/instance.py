@@ -103,6 +103,8 @@ class Instance(models.Model):
 
     # What a second costs, asked at launch and with every lease; the notice it was promised at launch.
     sku = models.CharField(max_length=160)
+    # Another SKU, of which its hours are while that is cheaper: it keeps the list price of the launch.
+    kept_sku = models.CharField(max_length=160, blank=True, default="", db_default="")
     price_id = models.CharField(max_length=32)
     price_nano = models.BigIntegerField()  # nano-dollars per unit_size seconds
     unit_size = models.BigIntegerField()  # seconds

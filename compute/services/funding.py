@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 
 from billing.models import Reservation
-from billing.selectors import prices_of_hours
 from billing.services.limits import Payer
 from billing.services.reservations import BudgetExceeded, ReservationEnded, extend, release, reserve
 from catalog.selectors import UnitPrice
 from compute.models import Instance
+from compute.services.run_prices import run_prices
 from portal.lib.periods import hour_of
 
 # What a hold covers when it is fresh, and what is left when it is renewed.
@@ -31,8 +31,8 @@ def ask_price(instance: Instance, *, now: datetime) -> UnitPrice:
     the row.
     """
     hours = [hour_of(now), hour_of(now + HOLD_LIFE)]
-    found = prices_of_hours(instance.organization_id, [(hour, instance.sku) for hour in hours])
-    if current := found.get((hours[0], instance.sku)):
+    found = run_prices(instance, hours)
+    if current := found.get(hours[0]):
         instance.price_id, instance.price_nano, instance.unit_size = (
             current.price_id,
             current.price_nano,

@@ -15,6 +15,7 @@ from accounts.models import ApiKey, Project, User
 from accounts.services.audit import Changes
 from billing.selectors import prices_for
 from catalog.models import Image, InstanceType, LeaseClass, Region
+from catalog.models.price import kept_sku_code
 from catalog.selectors import UnitPrice
 from compute.models import Instance, Pool, SshKey
 from compute.services.capacity import take_units
@@ -160,6 +161,7 @@ def _instances(request: LaunchRequest, pool: Pool, price: UnitPrice, now: dateti
             created_at=now,
             expires_at=request.expires_at,
             sku=price.sku,
+            kept_sku=kept_sku_code(price.sku, (price.list_price or price).price_id),
             price_id=price.price_id,
             price_nano=price.price_nano,
             unit_size=price.unit_size,

@@ -7,7 +7,8 @@ from billing.services.reservations import BudgetExceeded
 from billing.services.usage import UsageRecord, record_usage
 from compute.models import HealthInterval, Instance
 from compute.services.funding import RENEW_BEFORE, STOP_BEFORE, fund, keep_hold
-from portal.lib.periods import Period
+from compute.services.run_prices import run_prices
+from portal.lib.periods import Period, hour_of
 
 # Two passing probes further apart than this prove nothing about the time between them, so it is not billed.
 PROBE_GAP = timedelta(seconds=90)
@@ -99,19 +100,21 @@ def _meter(instance: Instance, interval: HealthInterval, until: datetime, *, now
     parts = list(Period(interval.metered_to, max(until, interval.metered_to)).split_at_hours())
     if not parts:
         return
+    prices = run_prices(instance, {hour_of(part.start) for part in parts})
+    skus = [prices[hour].sku if (hour := hour_of(part.start)) in prices else instance.sku for part in parts]
     records = [
         UsageRecord(
-            event_id=uuid5(NAMESPACE, f"{instance.public_id} {part.start.isoformat()} {instance.sku}"),
+            event_id=uuid5(NAMESPACE, f"{instance.public_id} {part.start.isoformat()} {sku}"),
             occurred_at=part.start,
             organization_id=instance.organization_id,
             project_id=instance.project_id,
-            sku=instance.sku,
+            sku=sku,
             quantity=part.seconds,
             resource_id=instance.public_id,
             api_key_id=instance.launched_with_id,
             user_id=instance.launched_by_id,
         )
-        for part in parts
+        for part, sku in zip(parts, skus, strict=True)
     ]
     record_usage(records, reservation_id=instance.reservation_id, now=now)
     interval.metered_to = until

@@ -260,7 +260,7 @@ class Months(RuleBasedStateMachine):
 
 def run(machine: type[Months], runs: int, steps: int, *phases: Phase, mode: TierMode = TierMode.FLAT) -> None:
     first = make_project(make_organization())
-    make_price(SKU, 7 * NANO_PER_USD + 777, 1_000_000, active_from=START.replace(year=2027), tiers=TIERS[mode])
+    make_price(SKU, 7 * NANO_PER_USD + 600, 1_000_000, active_from=START.replace(year=2027), tiers=TIERS[mode])
     if mode is not TierMode.FLAT:
         # The next version of it, in the middle of a month.
         at = START + timedelta(days=20, hours=5)

@@ -113,18 +113,11 @@ MISTAKES: dict[str, tuple[ModuleType, str, str, str, tuple[ModuleType, ...]]] = 
         "settle_tier_room",
         (invoices,),
     ),
-    "forgets what had no room": (
-        tier_room,
-        "    if room.short_nano:",
-        "    if room.short_nano < 0:",
-        "settle_tier_room",
-        (invoices,),
-    ),
     "leaves a gap": (invoices, "series.last_number += 1", "series.last_number += 2", "next_number", (invoices,)),
 }
 OF_TIERS = {
     "forgets what tiers took off before", "computes tiers of what is new only", "looks at the running month only",
-    "gives the room of tiers again", "leaves the room of tiers", "forgets what had no room",
+    "gives the room of tiers again", "leaves the room of tiers",
 }  # fmt: skip
 RUNS, STEPS = 40, 25
 TRIED = list(MISTAKES) if os.environ.get("PROVE") else ["leaves a gap", "forgets what tiers took off before"]

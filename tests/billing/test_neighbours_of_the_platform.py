@@ -13,11 +13,19 @@ from accounts.models import Organization, Role
 from accounts.services.staff import StaffGroup
 from billing.invoicing import Party, Terms
 from billing.models import AccountKind, Contract, Invoice, LedgerEntry, Payment, PriceNotice, Route, SpendCap, WriteOff
-from billing.selectors import contract_twin, tier_lines, trial_balance_of
+from billing.selectors import burn_downs, contract_twin, tier_lines, trial_balance_of
 from billing.selectors.closing import NOTHING_CLOSED, closed_until
+from billing.selectors.commitments import first_true_up
 from billing.selectors.staff_contracts import contract_rows
 from billing.selectors.unbilled import overrun_nano_of
-from billing.services.contracts import AgreedPrice, ContractTerms, approve_contract, draft_contract, publish_contract
+from billing.services.contracts import (
+    AgreedCommitment,
+    AgreedPrice,
+    ContractTerms,
+    approve_contract,
+    draft_contract,
+    publish_contract,
+)
 from billing.services.credit_notes import issue_credit_note
 from billing.services.credits import lock_cap
 from billing.services.invoices import draft_invoice, settle_invoice, void_invoice
@@ -209,6 +217,54 @@ def test_tiers_are_reached_by_what_the_organization_used(neighbour):
 
     assert tier_lines(ours.pk, NOW) == []
     assert [line.quantity for line in tier_lines(neighbour.pk, NOW)] == [3]
+    [line] = contract_twin(make_contract(ours, status=Contract.Status.DRAFT), NOW).lines
+    assert line.billed_nano == 2 * NANO_PER_USD
+
+
+def test_tiers_of_an_invoice_and_the_room_they_free_are_of_one_organization(neighbour):
+    tiers = Tiers(TierMode.GRADUATED, (Tier(2, NANO_PER_USD // 2),))
+    begins = datetime(2026, 1, 1, tzinfo=UTC)
+    publish_price(sku=make_sku(SKU), price_nano=NANO_PER_USD, unit_size=1, active_from=begins, now=begins, tiers=tiers)
+    ours = make_organization()
+    for organization in (neighbour, ours):
+        use(organization, 3)
+    theirs = close_month(organization=neighbour, period=OCTOBER, now=NOW)
+
+    mine = close_month(organization=ours, period=OCTOBER, now=NOW)
+
+    assert mine is not None
+    assert theirs is not None
+    assert (mine.total_cents, theirs.total_cents) == (250, 250)
+    assert [part for use in mine.tiered for _, *part in use["projects"]] == [[0, 3]]
+    assert lock_cap(organization_id=ours.pk, now=NOW).tier_room_nano == NANO_PER_USD // 2
+
+
+def test_tiers_of_a_contract_are_of_its_organization(ours, neighbour):
+    agreed = AgreedPrice(SKU, NANO_PER_USD, Tiers(TierMode.GRADUATED, (Tier(2, NANO_PER_USD // 2),)))
+    make_contract(neighbour, agreed, active_from=OCTOBER.start)
+    use(ours, 3)
+
+    mine = close_month(organization=ours, period=OCTOBER, now=NOW)
+
+    assert mine is not None
+    assert (mine.total_cents, mine.tiered) == (300, [])
+
+
+def test_a_commitment_is_of_one_organization_and_drawn_by_it_alone(ours, neighbour):
+    commitment = AgreedCommitment(10_00, OCTOBER.start, OCTOBER.end)
+    make_contract(neighbour, active_from=OCTOBER.start, commitment=commitment)
+    for organization in (ours, neighbour):
+        use(organization, 2)
+    mine = close_month(organization=ours, period=OCTOBER, now=NOW)
+
+    assert mine is not None
+    assert mine.total_cents == 200
+    [theirs] = burn_downs(neighbour, NOW)
+    assert (theirs.drawn, burn_downs(ours, NOW)) == ("$2.00", [])
+    # Nothing of theirs makes us look for a true-up.
+    assert close_months_of(organization=ours, now=DECEMBER) == []
+    assert first_true_up(ours.pk, before=NOVEMBER.end) is None
+    assert first_true_up(neighbour.pk, before=NOVEMBER.end) == OCTOBER.start
 
 
 # --- Mails ---------------------------------------------------------------------------------------

@@ -57,21 +57,15 @@ def test_programs_are_told_the_price_that_was_agreed_on():
 def test_a_running_instance_holds_and_costs_the_price_of_each_hour(double):
     instance = reconcile(make_instance(NOW), NOW)
     one = TWELVE + timedelta(hours=1)
-    # Dearer from one o'clock on, as was announced a month ago.
-    publish_price(
-        sku=make_sku(instance.sku),
-        price_nano=2 * HOURLY_NANO,
-        unit_size=3_600,
-        active_from=one,
-        now=NOW - timedelta(days=31),
-    )
+    # Cheaper from one o'clock on.
+    publish_price(sku=make_sku(instance.sku), price_nano=HALF, unit_size=3_600, active_from=one, now=NOW)
 
     run(instance, NOW + seconds(5), int((one - NOW).total_seconds()) + 900)
 
     instance.refresh_from_db()
     buckets = {row.hour: row for row in UsageByHour.objects.order_by("hour")}
-    assert [buckets[hour].price_nano for hour in (TWELVE, one)] == [HOURLY_NANO, 2 * HOURLY_NANO]
-    assert instance.price_nano == 2 * HOURLY_NANO
+    assert [buckets[hour].price_nano for hour in (TWELVE, one)] == [HOURLY_NANO, HALF]
+    assert instance.price_nano == HALF
     billed = sum(row.amount_nano for row in buckets.values())
     unbilled = spend_of(instance).seconds - sum(row.quantity for row in buckets.values())
-    assert spend_of(instance).amount_nano - billed == pytest.approx(unbilled * 2 * HOURLY_NANO / 3_600, abs=1)
+    assert spend_of(instance).amount_nano - billed == pytest.approx(unbilled * HALF / 3_600, abs=1)
