@@ -14,6 +14,8 @@ from billing.services import (
     payments,
     price_notices,
     reservations,
+    standing,
+    standing_mails,
     stripe_events,
     terms,
     transfers,
@@ -100,3 +102,9 @@ def tell_of_prices(**_future: object) -> None:
 @shared_task(name="billing.work_terms", base=PortalTask, platform=True)
 def work_terms(**_future: object) -> None:
     terms.work_terms(now=timezone.now())
+
+
+@shared_task(name="billing.work_standings", base=PortalTask, platform=True)
+def work_standings(**_future: object) -> None:
+    standing.work_standings(now=timezone.now())
+    standing_mails.mail_letters(now=timezone.now())

@@ -50,6 +50,8 @@ KEPT: dict[str, str] = {
     "billing_contractprice.tiers": "numbers; prices of a contract cannot be changed",
     "billing_pricenotice.list_price_id": "names a price of the catalog",
     "billing_spendcap.period": "a word of the code",
+    "billing_standing.approved_by": "a public id of staff",
+    "billing_standing.before_dispute": "a word of the code",
     "billing_usagefate.decided_by": "a public id of staff, whom no customer is told",
     "billing_creditnote.number": "made by the portal; what is issued cannot be changed",
     "billing_creditnote.positions": "numbers",

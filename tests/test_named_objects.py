@@ -88,6 +88,7 @@ OF_STAFF = {
     "UsageDecisionForm": "tests/billing/test_usage_decisions.py",
     "ContractEndForm": "tests/billing/test_admin_contracts.py",
     "ContractForm": "tests/billing/test_admin_contracts.py",
+    "SuspensionForm": "tests/billing/test_admin_standing.py",
     "TaxConfirmationForm": "tests/billing/test_details.py",
     "TransferDisputeForm": "tests/billing/test_admin_transfers.py",
     "TransferForm": "tests/billing/test_admin_transfers.py",

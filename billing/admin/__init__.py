@@ -4,6 +4,7 @@ from billing.admin.contracts import ContractAdmin
 from billing.admin.details import BillingDetailsAdmin
 from billing.admin.fates import UsageFateAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
+from billing.admin.standing import StandingAdmin
 from billing.admin.terms import OrganizationTermsAdmin
 from billing.admin.transfers import BankTransferAdmin
 
@@ -14,5 +15,6 @@ __all__ = [
     "LedgerAccountAdmin",
     "LedgerEntryAdmin",
     "OrganizationTermsAdmin",
+    "StandingAdmin",
     "UsageFateAdmin",
 ]

@@ -9,6 +9,7 @@ from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceL
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
 from billing.models.price_notice import PriceNotice
+from billing.models.standing import Standing, StandingLetter
 from billing.models.transfer import BankTransfer, TransferMatch
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
@@ -35,6 +36,8 @@ __all__ = [
     "SpendByCause",
     "SpendByDay",
     "SpendCap",
+    "Standing",
+    "StandingLetter",
     "StripeEvent",
     "TransferMatch",
     "UsageByHour",

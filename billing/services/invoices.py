@@ -29,9 +29,10 @@ from billing.models import (
 )
 from billing.selectors.owed import noted_of, paid_source, still_due_cents, transferred_cents_of
 from billing.selectors.unbilled import Grants, grants_of, overrun_nano_of, terms_of, unbilled_buckets
-from billing.services.credits import lock_cap
+from billing.services.credits import lock_account, lock_cap
 from billing.services.invoice_posting import invoice_source, post_invoice
 from billing.services.ledger import Journal, Line, post, reverse
+from billing.services.standing import relieve
 from billing.services.terms_room import fit_room, take_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
@@ -154,6 +155,7 @@ def void_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
         raise UnableToInvoice(_("A bank transfer has paid part of it already."))
     reverse(organization_id=invoice.organization_id, source=invoice_source(invoice), effective_at=now, now=now)
     _move(invoice, Status.VOID)
+    relieve(organization_id=invoice.organization_id, now=now)
     record_event(
         "invoice.voided", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
@@ -179,7 +181,7 @@ def settle_invoice(*, invoice: Invoice, paid_into: AccountKind, now: datetime) -
 def mark_paid(*, invoice: Invoice, now: datetime) -> Invoice:
     """Note that an invoice is paid whose money the ledger has already, and give back the room that it took.
 
-    The caller holds the lock of the organization's credit. Raises UnableToInvoice for one that cannot be paid.
+    The caller holds the organization's locks (`lock_account`). Raises UnableToInvoice for one that cannot be paid.
     """
     if invoice.status == Status.UNCOLLECTIBLE:
         reverse(organization_id=invoice.organization_id, source=_given_up(invoice), effective_at=now, now=now)
@@ -188,6 +190,7 @@ def mark_paid(*, invoice: Invoice, now: datetime) -> Invoice:
     owed_nano = (invoice.owed_cents - noted_of(invoice).owed_cents) * NANO_PER_CENT
     SpendCap.objects.of_organization(invoice.organization_id).update(limit_nano=F("limit_nano") + owed_nano)
     fit_room(organization_id=invoice.organization_id)
+    relieve(organization_id=invoice.organization_id, now=now)
     record_event(
         "invoice.paid", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
@@ -238,7 +241,7 @@ def next_number(prefix: str) -> str:
 
 
 def _locked(invoice: Invoice, now: datetime) -> Invoice:
-    lock_cap(organization_id=invoice.organization_id, now=now)
+    lock_account(organization_id=invoice.organization_id, now=now)
     return Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk)
 
 
