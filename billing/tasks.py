@@ -49,6 +49,7 @@ def warn_of_caps(**_future: object) -> None:
 @shared_task(name="billing.close_months", base=PortalTask, platform=True)
 def close_months(**_future: object) -> None:
     month_closing.close_due_months(now=timezone.now())
+    month_closing.invoice_above_thresholds(now=timezone.now())
     invoice_mails.mail_invoices(now=timezone.now())
 
 

@@ -36,7 +36,7 @@ from billing.services.standing import relieve
 from billing.services.terms_room import fit_room, take_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
-from portal.lib.periods import Period, month_of
+from portal.lib.periods import Period, hour_of, month_of
 
 Status = Invoice.Status
 
@@ -51,12 +51,13 @@ class UnableToInvoice(DomainError):
 def draft_invoice(
     *, organization: Organization, period: Period, now: datetime, terms: Terms | None = None
 ) -> Invoice | None:
-    """Return the live invoice of a month, a new draft where there is none; None while there is nothing to bill.
+    """Return the live invoice of a period, a new draft where there is none; None while there is nothing to bill.
 
-    Safe to call twice at once. Raises UnableToInvoice unless the period is a whole UTC month that is over.
+    Safe to call twice at once. Raises UnableToInvoice unless the period is whole hours of one UTC month, and is over.
     """
-    if period != month_of(period.start) or now < period.end:
-        raise UnableToInvoice(_("An invoice is for one whole month, in UTC, that is over."))
+    bounds = (period.start, period.end)
+    if period.end > month_of(period.start).end or any(hour_of(at) != at for at in bounds) or now < period.end:
+        raise UnableToInvoice(_("An invoice is for hours of one month, in UTC, that are over."))
     lock_cap(organization_id=organization.pk, now=now)
     mine = Invoice.objects.owned_by(organization).of_period(period)
     if live := mine.live().first():
