@@ -238,6 +238,12 @@ def _match(words: list[str]) -> Match:
     return Match(number, int(cents))
 
 
+class SuspensionForm(forms.Form):
+    """For staff: whose suspension is approved."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+
+
 class FateSearchForm(forms.Form):
     """For staff: which event they ask about."""
 

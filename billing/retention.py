@@ -268,6 +268,23 @@ TABLES = (
         ),
     ),
     Table(
+        "billing_standing",
+        "how the organization stands with its bills",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "what was done for a debt, and when",
+        (Personal("approved_by", "a public id of a member of staff, who answers for a suspension"),),
+        of_organization=Part("standing", hidden=("approved_by",)),
+    ),
+    Table(
+        "billing_standingletter",
+        "what it was told about its bills",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it proves that notice was given",
+        of_organization=Part("standing_letters", hidden=("standing_id",)),
+    ),
+    Table(
         "billing_payment",
         "payments by card for credit, without anything of the card",
         Whose.ORGANIZATION,

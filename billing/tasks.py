@@ -19,6 +19,8 @@ from billing.services import (
     price_notices,
     refunding,
     reservations,
+    standing,
+    standing_mails,
     stripe_events,
     terms,
     transfers,
@@ -52,6 +54,7 @@ def warn_of_caps(**_future: object) -> None:
 @shared_task(name="billing.close_months", base=PortalTask, platform=True)
 def close_months(**_future: object) -> None:
     month_closing.close_due_months(now=timezone.now())
+    month_closing.invoice_above_thresholds(now=timezone.now())
     invoice_mails.mail_invoices(now=timezone.now())
 
 
@@ -145,3 +148,9 @@ def reconcile(**_future: object) -> None:
 @shared_task(name="billing.work_terms", base=PortalTask, platform=True)
 def work_terms(**_future: object) -> None:
     terms.work_terms(now=timezone.now())
+
+
+@shared_task(name="billing.work_standings", base=PortalTask, platform=True)
+def work_standings(**_future: object) -> None:
+    standing.work_standings(now=timezone.now())
+    standing_mails.mail_letters(now=timezone.now())

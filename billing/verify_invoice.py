@@ -124,14 +124,16 @@ def _check_lines(export: Export) -> None:
         raise Differs("The lines are not numbered 1, 2, 3 …")
     start, end = (_instant(export.invoice[name]) for name in ("period_start", "period_end"))
     for line in export.lines:
-        month = _instant(line["month"])
-        if line["is_adjustment"] != (month < start) or month >= end:
+        if _instant(line["month"]) >= end:
             raise Differs(f"{_name(line)}: it is of another month than it says.")
     for bucket in export.buckets:
         line = _line_of(export, bucket)
         hour, month = _instant(bucket["hour"]), _instant(line["month"])
         if (hour.year, hour.month) != (month.year, month.month):
             raise Differs(f"{_name(line)}: hour {bucket['hour']} is of another month.")
+        # A part of a month has adjustments of that month: what came late for the part before.
+        if line["is_adjustment"] != (hour < start) or hour >= end:
+            raise Differs(f"{_name(line)}: it is of another month than it says.")
 
 
 def _line_of(export: Export, bucket: Record) -> Record:

@@ -10,7 +10,11 @@ from django.utils import timezone
 from compute.backends import TryAgain, load_backend
 from compute.models import Pool
 from compute.services.agreement import reconcile_hours
-from compute.services.instances import end_instances_of_closed_organizations, expire_instances
+from compute.services.instances import (
+    end_instances_of_closed_organizations,
+    expire_instances,
+    stop_instances_of_suspended_organizations,
+)
 from compute.services.reconciliation import WHILE_WAITING, enqueue_due_instances, reconcile_instance, sweep_engine
 from portal.lib.jobs import enqueue
 from portal.lib.tasks import PortalTask
@@ -48,6 +52,11 @@ def expire(**_future: object) -> None:
 @shared_task(name="compute.end_closed", base=PortalTask, platform=True)
 def end_closed(**_future: object) -> None:
     end_instances_of_closed_organizations(now=timezone.now())
+
+
+@shared_task(name="compute.stop_suspended", base=PortalTask, platform=True)
+def stop_suspended(**_future: object) -> None:
+    stop_instances_of_suspended_organizations(now=timezone.now())
 
 
 @shared_task(name="compute.sweep_orphans", base=PortalTask, platform=True)

@@ -67,6 +67,8 @@ SCHEDULE: dict[str, Entry] = {
     "expire-credits": {"task": "billing.expire_credits", "schedule": timedelta(hours=1)},
     # Terms begin and end within a quarter of an hour; room that lower ones could not take at once goes as it is paid.
     "work-terms": {"task": "billing.work_terms", "schedule": timedelta(minutes=15)},
+    # What a bill that is not paid leads to happens within a quarter of an hour of its day, and its mails go with it.
+    "work-standings": {"task": "billing.work_standings", "schedule": timedelta(minutes=15)},
     # Whoever changed a row past every guard is found within a day. Sums all entries, so not more often.
     "prove-ledger": {"task": "billing.prove_ledger", "schedule": timedelta(days=1)},
     # Each day is compared once, three hours after its end; hourly, so that what trouble kept is made up for.
@@ -83,6 +85,8 @@ SCHEDULE: dict[str, Entry] = {
     "announce-closings": {"task": "accounts.announce_closings", "schedule": timedelta(minutes=5)},
     # A closed organization's machines cost until they end, and a launch may have been on its way.
     "end-closed": {"task": "compute.end_closed", "schedule": timedelta(seconds=60)},
+    # What a suspended organization runs holds no budget any more and stops by itself; this says why, and sooner.
+    "stop-suspended": {"task": "compute.stop_suspended", "schedule": timedelta(seconds=60)},
     # Deployments that nobody answers for are asked last; the gateway's own view is faster but per process.
     "probe-deployments": {"task": "inference.probe_deployments", "schedule": timedelta(seconds=30)},
     # Machines that no row wants cost the owner money, and only a crash at a bad moment makes one.

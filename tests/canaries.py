@@ -54,6 +54,8 @@ KEPT: dict[str, str] = {
     "billing_refund.asked_by": "a public id, which customers are not told",
     "billing_refund.decided_by": "a public id of staff, whom no customer is told",
     "billing_spendcap.period": "a word of the code",
+    "billing_standing.approved_by": "a public id of staff",
+    "billing_standing.before_dispute": "a word of the code",
     "billing_usagefate.decided_by": "a public id of staff, whom no customer is told",
     "billing_creditnote.number": "made by the portal; what is issued cannot be changed",
     "billing_creditnote.positions": "numbers",

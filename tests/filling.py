@@ -47,7 +47,7 @@ from tests.factories.billing import (
 from tests.factories.catalog import make_proposal
 from tests.factories.compute import make_instance
 from tests.factories.inference import make_receipt
-from tests.factories.terms import make_details, make_terms, make_transfer
+from tests.factories.terms import make_details, make_standing, make_terms, make_transfer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -126,9 +126,11 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     # The portal's own doing, once for a month: the next person finds it there.
     if not CreditNote.objects.filter(organization=organization).exists():
         invoice = make_invoice(project, now=NOW)
+        make_standing(organization, now=NOW)
         make_credit_note(invoice, f"outage {word}", now=NOW)
         confirmed = BankTransfer.Status.CONFIRMED
         names = {"statement_line": f"S-{word}", "payer": f"Works {word}", "reference": f"invoice {word}"}
+        names |= {"disputed_by": "user_a", "disputed_because": f"wrong {word}"}
         make_transfer(organization, 7, (invoice, 5), status=confirmed, now=NOW, **names)
     digest = bytes(issued.api_key.digest).hex()
     return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]

@@ -27,6 +27,7 @@ from billing.services.invoice_mails import mail_invoices
 from billing.services.payments import mail_payments
 from billing.services.price_notices import mail_price_notices
 from billing.services.refunding import mail_refunds
+from billing.services.standing_mails import mail_letters
 from billing.services.transfers import mail_transfers
 from catalog.models import Price
 from dev.paths import ROOT
@@ -244,6 +245,7 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         mail_price_notices(now=NOW)
         mail_invoices(now=NOW)
         mail_transfers(now=NOW)
+        mail_letters(now=NOW)
         tasks.tell_of_paused_endpoints()
         for step in (request_deletion, keep_organization, request_deletion):
             for side in aviary.sides:

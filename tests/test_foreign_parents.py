@@ -11,13 +11,14 @@ import pytest
 from django.db import IntegrityError
 
 from accounts.models import Organization, User
-from billing.models import Contract, Invoice
+from billing.models import BankTransfer, Contract, CreditGrant, Invoice, Standing, StandingLetter
 from billing.services.contracts import AgreedPrice
 from catalog.models import Sku
 from compute.models import HealthInterval, Instance
 from inference.models import IdempotencyClaim
 from portal.lib.tenancy import set_organization
 from tests.factories.billing import make_contract, make_credit_note
+from tests.factories.terms import make_transfer
 from tests.furnishing import LONG_NAME, furnish
 from tests.support import undone
 from tests.test_row_level_security import UNCHECKED, ask, ask_nothing, tenant_foreign_keys
@@ -41,7 +42,17 @@ def add_what_is_seldom_there(organization: Organization) -> None:
     """What exists only while a request runs, a machine is probed, terms are drafted or a line is taken back."""
     sku = Sku.objects.filter(prices__isnull=False).order_by("pk")[0].code
     make_contract(organization, AgreedPrice(sku, 1), status=Contract.Status.DRAFT, now=NOW)
-    make_credit_note(Invoice.objects.owned_by(organization).issued()[0], now=NOW)
+    invoice = Invoice.objects.owned_by(organization).issued()[0]
+    make_credit_note(invoice, now=NOW)
+    paid = make_transfer(organization, 7, (invoice, 5), now=NOW)
+    BankTransfer.objects.filter(pk=paid.pk).update(credit_grant=CreditGrant.objects.owned_by(organization)[0])
+    StandingLetter.objects.create(
+        organization=organization,
+        standing=Standing.objects.create(organization=organization, state="grace", since=NOW, began_at=NOW),
+        letter="grace",
+        owed_cents=1,
+        noted_at=NOW,
+    )
     HealthInterval.objects.create(
         organization=organization,
         instance=Instance.objects.filter(organization=organization)[0],

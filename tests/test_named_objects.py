@@ -92,6 +92,7 @@ OF_STAFF = {
     "CreditNoteForm": "tests/billing/test_admin_finance.py",
     "ExplanationForm": "tests/billing/test_admin_differences.py",
     "StaffSearchForm": "tests/billing/test_admin_finance.py",
+    "SuspensionForm": "tests/billing/test_admin_standing.py",
     "TaxConfirmationForm": "tests/billing/test_details.py",
     "TransferDisputeForm": "tests/billing/test_admin_transfers.py",
     "TransferForm": "tests/billing/test_admin_transfers.py",

@@ -52,6 +52,14 @@ class Organization(models.Model):
         CLOSING = "closing", _("Being deleted")
         CLOSED = "closed", _("Closed")
 
+    class PaymentState(models.TextChoices):
+        GOOD = "good", _("Good")
+        PAST_DUE = "past_due", _("Past due")
+        GRACE = "grace", _("Grace")
+        SUSPENDED = "suspended", _("Suspended")
+        TERMINATED = "terminated", _("Terminated")
+        DISPUTED = "disputed", _("Disputed")
+
     class Kind(models.TextChoices):
         STARTUP = "startup", _("Startup")
         RESEARCH = "research", _("Research institution")
@@ -68,6 +76,8 @@ class Organization(models.Model):
     closed_at = models.DateTimeField(null=True, blank=True)
     # Since then people of its verified domains enter through its identity provider; break-glass owners need not.
     sso_required_at = models.DateTimeField(null=True, blank=True)
+    # How it stands with its bills: billing writes it, pages and services that give something new read it.
+    payment_state = models.CharField(max_length=12, choices=PaymentState, default=PaymentState.GOOD, db_default="good")
     # What owners were last mailed about; another standing than this one has to be told.
     announced = models.CharField(max_length=8, choices=Standing, default=Standing.OPEN, db_default="open")
 
@@ -90,6 +100,16 @@ class Organization(models.Model):
         if self.closed_at is not None:
             return self.Standing.CLOSED
         return self.Standing.OPEN if self.closes_at is None else self.Standing.CLOSING
+
+    @property
+    def may_have_new(self) -> bool:
+        """Whether it may get new instances, keys and higher caps: not while a bill is long overdue."""
+        return self.payment_state in (self.PaymentState.GOOD, self.PaymentState.PAST_DUE)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing runs for it and its pages are for reading, paying and leaving only."""
+        return self.payment_state in (self.PaymentState.SUSPENDED, self.PaymentState.TERMINATED)
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):

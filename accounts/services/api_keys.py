@@ -83,7 +83,8 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     is_personal: it ends when `created_by` leaves the organization. service_account: whose it is, when a program's.
     Raises UnableToIssueKey for an empty name or scope list, a date in the past, a management key that could call
     models, another key that could manage keys, a personal key of who is no member, a service account that works
-    elsewhere, rests or may less, a kind that opens nothing, too many keys or a closed organization; UnableToLimitKey.
+    elsewhere, rests or may less, a kind that opens nothing, too many keys, a closed organization or one with a bill
+    long overdue; UnableToLimitKey.
     """
     name = _readable_name(name)
     limits = _canonical(limits)
@@ -96,6 +97,8 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     project = locked.get(pk=project.pk)
     if project.organization.closed_at is not None:
         raise UnableToIssueKey("This organization is closed.")
+    if not project.organization.may_have_new:
+        raise UnableToIssueKey("An invoice is overdue: pay it, and new keys can be made again.")
     if is_personal:
         # After the organization, as whoever ends a membership does.
         _lock_member(project, created_by, scopes)

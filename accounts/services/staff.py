@@ -64,6 +64,8 @@ GROUPS_OF_PERMISSION = {
     "billing.confirm_tax_details": (StaffGroup.FINANCE,),
     "billing.view_banktransfer": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.record_transfer": (StaffGroup.FINANCE,),
+    "billing.view_standing": (StaffGroup.FINANCE, StaffGroup.SALES, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "billing.approve_suspension": (StaffGroup.FINANCE,),
     "billing.view_ledgeraccount": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.view_ledgerentry": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
 }

@@ -9,6 +9,7 @@ from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
 from billing.admin.payments import PaymentAdmin
 from billing.admin.reconciliation import DifferenceAdmin
 from billing.admin.refunds import RefundAdmin
+from billing.admin.standing import StandingAdmin
 from billing.admin.terms import OrganizationTermsAdmin
 from billing.admin.transfers import BankTransferAdmin
 
@@ -25,5 +26,6 @@ __all__ = [
     "OrganizationTermsAdmin",
     "PaymentAdmin",
     "RefundAdmin",
+    "StandingAdmin",
     "UsageFateAdmin",
 ]

@@ -14,6 +14,7 @@ from billing.models.payment_method import PaymentMethod
 from billing.models.price_notice import PriceNotice
 from billing.models.reconciliation import Difference, Reconciliation, ReconciliationJob
 from billing.models.refund import Refund
+from billing.models.standing import Standing, StandingLetter
 from billing.models.transfer import BankTransfer, TransferMatch
 from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByResource, UsageEvent
 
@@ -47,6 +48,8 @@ __all__ = [
     "SpendByCause",
     "SpendByDay",
     "SpendCap",
+    "Standing",
+    "StandingLetter",
     "StripeEvent",
     "TransferMatch",
     "UsageByHour",

@@ -86,6 +86,8 @@ class SpendCap(models.Model):
     # Whether it refuses; one that does not only warns.
     stops = models.BooleanField(default=True, db_default=True)
     limit_nano = models.BigIntegerField()
+    # Whether nothing is reserved under it, for a debt; only ever of its credit.
+    is_suspended = models.BooleanField(default=False, db_default=False)
     # How much of the limit is what terms let the organization owe; only ever in its credit.
     terms_nano = models.BigIntegerField(default=0, db_default=0)
     settled_nano = models.BigIntegerField(default=0)  # what usage has cost, what it found at its start included

@@ -169,14 +169,17 @@ _BUCKETS = """
 
 
 def _buckets(invoice: Invoice, lines: list[InvoiceLine]) -> list[Record]:
-    usage = [line for line in lines if not line.contract]
-    position_of = {(line.month, line.project_id, line.sku, line.price_id): line.position for line in usage}
+    position_of = {
+        (line.is_adjustment, line.month, line.project_id, line.sku, line.price_id): line.position
+        for line in lines
+        if not line.contract
+    }
     with connection.cursor() as cursor:
         cursor.execute(_BUCKETS, [invoice.organization_id, invoice.pk])
         return [
             {
                 "record": "bucket",
-                "line": position_of[month_of(hour).start, project_id, sku, price_id],
+                "line": position_of[hour < invoice.period_start, month_of(hour).start, project_id, sku, price_id],
                 "hour": hour,
                 "before": before,
                 "after": after,

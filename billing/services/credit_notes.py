@@ -14,10 +14,11 @@ from billing.invoicing import Part, Payer
 from billing.invoicing.tax import tax_of
 from billing.models import CreditGrant, CreditNote, Invoice, InvoiceLine, LedgerAccount, Route, SpendCap
 from billing.models.ledger import CREDIT, AccountKind
-from billing.services.credits import lock_cap
+from billing.services.credits import lock_account, lock_cap
 from billing.services.invoice_posting import note_entries
 from billing.services.invoices import next_number
 from billing.services.ledger import Journal, post
+from billing.services.standing import relieve
 from billing.services.terms_room import fit_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
@@ -109,6 +110,7 @@ def issue_credit_note(*, note: CreditNote, issued_by: str, now: datetime) -> Cre
     note.number = next_number(f"{settings.INVOICE_PREFIX}-CN")
     _decide(note, CreditNote.Status.ISSUED, issued_by, now)
     fit_room(organization_id=invoice.organization_id)
+    relieve(organization_id=invoice.organization_id, now=now)
     record_event(
         "credit_note.issued",
         organization_id=note.organization_id,
@@ -147,7 +149,7 @@ def _decide(note: CreditNote, status: CreditNote.Status, person: str, now: datet
 
 
 def _locked(note: CreditNote, now: datetime) -> tuple[CreditNote, Invoice]:
-    lock_cap(organization_id=note.organization_id, now=now)
+    lock_account(organization_id=note.organization_id, now=now)
     invoice = Invoice.objects.select_for_update(no_key=True).get(pk=note.invoice_id)
     return CreditNote.objects.select_for_update(no_key=True).get(pk=note.pk), invoice
 

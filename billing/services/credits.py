@@ -51,6 +51,16 @@ def lock_cap(*, organization_id: int, now: datetime) -> SpendCap:
     return opened
 
 
+def lock_account(*, organization_id: int, now: datetime) -> SpendCap:
+    """Lock an organization's credit and then how it stands: what whoever moves its debts does first. Return the cap.
+
+    In a transaction of the caller's. The row of the organization comes after the credit and before the audit log.
+    """
+    cap = lock_cap(organization_id=organization_id, now=now)
+    Organization.objects.select_for_update(no_key=True).get(pk=organization_id)
+    return cap
+
+
 @dataclass(frozen=True, slots=True)
 class Award:
     """Credit to be given. amount_nano: nano-dollars, whole cents. source: its cause, which gives once.

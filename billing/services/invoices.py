@@ -31,14 +31,15 @@ from billing.models import (
 from billing.selectors.commitments import commitments_of, frozen
 from billing.selectors.owed import paid_source, room_nano_of, still_due_cents, transferred_cents_of
 from billing.selectors.unbilled import Grants, Unbilled, grants_of, overrun_nano_of, terms_of, unbilled_usage
-from billing.services.credits import lock_cap
+from billing.services.credits import lock_account, lock_cap
 from billing.services.invoice_posting import invoice_source, post_invoice
 from billing.services.ledger import Journal, Line, post, reverse
+from billing.services.standing import relieve
 from billing.services.terms_room import fit_room, take_room
 from billing.services.tier_room import changes_room, return_tier_room, settle_tier_room, tier_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
-from portal.lib.periods import Period, month_of
+from portal.lib.periods import Period, hour_of, month_of
 
 Status = Invoice.Status
 
@@ -53,12 +54,13 @@ class UnableToInvoice(DomainError):
 def draft_invoice(
     *, organization: Organization, period: Period, now: datetime, terms: Terms | None = None
 ) -> Invoice | None:
-    """Return the live invoice of a month, a new draft where there is none; None while there is nothing to bill.
+    """Return the live invoice of a period, a new draft where there is none; None while there is nothing to bill.
 
-    Safe to call twice at once. Raises UnableToInvoice unless the period is a whole UTC month that is over.
+    Safe to call twice at once. Raises UnableToInvoice unless the period is whole hours of one UTC month, and is over.
     """
-    if period != month_of(period.start) or now < period.end:
-        raise UnableToInvoice(_("An invoice is for one whole month, in UTC, that is over."))
+    bounds = (period.start, period.end)
+    if period.end > month_of(period.start).end or any(hour_of(at) != at for at in bounds) or now < period.end:
+        raise UnableToInvoice(_("An invoice is for hours of one month, in UTC, that are over."))
     lock_cap(organization_id=organization.pk, now=now)
     mine = Invoice.objects.owned_by(organization).of_period(period)
     if live := mine.live().first():
@@ -165,6 +167,7 @@ def void_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
     reverse(organization_id=invoice.organization_id, source=invoice_source(invoice), effective_at=now, now=now)
     _move(invoice, Status.VOID)
     return_tier_room(lock_cap(organization_id=invoice.organization_id, now=now))
+    relieve(organization_id=invoice.organization_id, now=now)
     record_event(
         "invoice.voided", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
@@ -190,7 +193,7 @@ def settle_invoice(*, invoice: Invoice, paid_into: AccountKind, now: datetime) -
 def mark_paid(*, invoice: Invoice, now: datetime) -> Invoice:
     """Note that an invoice is paid whose money the ledger has already, and give back the room that it took.
 
-    The caller holds the lock of the organization's credit. Raises UnableToInvoice for one that cannot be paid.
+    The caller holds the organization's locks (`lock_account`). Raises UnableToInvoice for one that cannot be paid.
     """
     if invoice.status == Status.UNCOLLECTIBLE:
         reverse(organization_id=invoice.organization_id, source=_given_up(invoice), effective_at=now, now=now)
@@ -198,6 +201,7 @@ def mark_paid(*, invoice: Invoice, now: datetime) -> Invoice:
     _move(invoice, Status.PAID)
     SpendCap.objects.of_organization(invoice.organization_id).update(limit_nano=F("limit_nano") + room_nano_of(invoice))
     fit_room(organization_id=invoice.organization_id)
+    relieve(organization_id=invoice.organization_id, now=now)
     record_event(
         "invoice.paid", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
@@ -245,7 +249,7 @@ def next_number(prefix: str) -> str:
 
 
 def _locked(invoice: Invoice, now: datetime) -> Invoice:
-    lock_cap(organization_id=invoice.organization_id, now=now)
+    lock_account(organization_id=invoice.organization_id, now=now)
     return Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk)
 
 

@@ -76,6 +76,14 @@ def _way_out(cap: SpendCap) -> str:
     return _("Raise it under Spend caps, or wait for running work to end.")
 
 
+class Suspended(BudgetExceeded):
+    """The organization's work is stopped for a debt; nothing is held for it, however much room there is."""
+
+    def __init__(self, cap: SpendCap, amount_nano: int) -> None:
+        super().__init__(cap, amount_nano, 0)
+        self.args = (_("This organization is suspended for an unpaid invoice. Pay it under Invoices to go on."),)
+
+
 class ReservationEnded(DomainError):
     """The reservation is closed or has expired, so nothing is held any more."""
 
@@ -87,7 +95,7 @@ class ReservationEnded(DomainError):
 _RESERVE = """
     WITH mine AS MATERIALIZED (
         SELECT id, scope = 'organization' AND period = 'lifetime' AS is_credit,
-               (NOT stops OR settled_nano + reserved_nano + %(amount)s <= limit_nano)
+               NOT is_suspended AND (NOT stops OR settled_nano + reserved_nano + %(amount)s <= limit_nano)
                    AND (period_end IS NULL OR period_end > %(now)s) AS has_room
         FROM billing_spendcap
         WHERE organization_id = %(organization)s AND is_current
@@ -126,7 +134,7 @@ def reserve(
 
     Safe to repeat: while a holder holds a reservation for the purpose, that one is returned unchanged. The
     first reservation of an organization opens its account. Raises BudgetExceeded when the room left in one of
-    the caps is less, ValueError unless the amount is positive and the expiry ahead.
+    the caps is less, Suspended for a debt, ValueError unless the amount is positive and the expiry ahead.
     """
     if amount_nano <= 0 or expires_at <= now:
         raise ValueError("a reservation holds a positive amount until an instant ahead")
@@ -154,6 +162,8 @@ def reserve(
         # The sweep has not come by yet.
         _end(held, Reservation.State.EXPIRED, now)
         credit.refresh_from_db()
+    if credit.is_suspended:
+        raise Suspended(credit, amount_nano)
     caps = [credit, *limits_over(payer, now)]
     _refuse_without_room([(cap, amount_nano) for cap in caps], amount_nano)
     taken, reservation_id = _execute_reserve(values)
@@ -175,6 +185,8 @@ def extend(*, reservation_id: int, additional_nano: int, now: datetime, expires_
     reservation = Reservation.objects.get(pk=reservation_id)
     credit = SpendCap.objects.select_for_update(no_key=True).get(pk=reservation.cap_id)
     reservation = _lock_held(reservation_id)
+    if credit.is_suspended:
+        raise Suspended(credit, additional_nano)
     limits = limits_over(Payer(reservation.organization_id, reservation.project_id, reservation.api_key_id), now)
     before, after = set(reservation.limit_ids), {cap.pk for cap in limits}
     whole_nano = reservation.amount_nano + additional_nano

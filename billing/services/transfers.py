@@ -29,7 +29,7 @@ from billing.models import (
 from billing.models.cap import passed_warning
 from billing.selectors.owed import still_due_cents
 from billing.selectors.terms import OWING
-from billing.services.credits import Award, add_credit, lock_cap
+from billing.services.credits import Award, add_credit, lock_account, lock_cap
 from billing.services.details import billing_addresses
 from billing.services.invoices import mark_paid, owe_again
 from billing.services.ledger import Journal, Line, Overdraft, post, reverse
@@ -247,7 +247,7 @@ def _may(by: User) -> bool:
 def _locked(transfer: BankTransfer, by: User, now: datetime) -> BankTransfer:
     if not _may(by):
         raise UnableToChangeTransfer(_("You may not change bank transfers."))
-    lock_cap(organization_id=transfer.organization_id, now=now)
+    lock_account(organization_id=transfer.organization_id, now=now)
     return BankTransfer.objects.select_for_update(no_key=True, of=("self",)).get(pk=transfer.pk)
 
 

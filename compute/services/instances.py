@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Organization
 from accounts.services.audit import Changes, record_event
+from billing.selectors.standing import stopped_organization_ids, terminated_organization_ids
 from compute.models import Instance
 from compute.reconcile import State, Want
 from compute.services.capacity import take_units
@@ -171,6 +172,33 @@ def end_instances_of_closed_organizations(*, now: datetime) -> int:
             instance=instance, now=now, reason=_("Its organization is closed. Billing has ended; the disk is removed.")
         )
     return len(wanted)
+
+
+def stop_instances_of_suspended_organizations(*, now: datetime) -> int:
+    """Stop what runs for who is suspended for a debt, end what is left of who is terminated; return how many.
+
+    For the platform role, each in a transaction of its own. Billing never calls us: we ask who is stopped. Disks are
+    kept until the organization is terminated.
+    """
+    running = Instance.objects.living().filter(want=Want.RUNNING.value)
+    meant = list(running.filter(organization_id__in=stopped_organization_ids()).order_by("pk")[:1000])
+    stopped = sum(_stop_for_debt(instance, now) for instance in meant)
+    left = Instance.objects.living().exclude(want=Want.TERMINATED.value)
+    ended = list(left.filter(organization_id__in=terminated_organization_ids()).order_by("pk")[:1000])
+    for instance in ended:
+        terminate_instance(instance=instance, now=now, reason=_("An invoice was not paid. The disk is removed."))
+    return stopped + len(ended)
+
+
+@transaction.atomic
+def _stop_for_debt(instance: Instance, now: datetime) -> bool:
+    """Stop an instance as its owner would; one that has not booted yet is stopped when it has."""
+    instance = _lock(instance)
+    if instance.want != Want.RUNNING or not instance.can_stop:
+        return False
+    end_at_request(instance, now=now)
+    accept_stop(instance, _("Stopped for an unpaid invoice. Billing has ended; the disk is kept."), now=now)
+    return True
 
 
 def find_owned(organization: Organization, public_ids: Sequence[str]) -> list[Instance]:

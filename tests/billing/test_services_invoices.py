@@ -136,7 +136,7 @@ def test_nothing_is_closed_within_the_grace_nor_before_a_month_is_over(project):
     use(project, DOLLAR)
 
     assert close_months_of(organization=project.organization, now=DUE - timedelta(microseconds=1)) == []
-    with pytest.raises(UnableToInvoice, match="that is over"):
+    with pytest.raises(UnableToInvoice, match="that are over"):
         draft_invoice(organization=project.organization, period=month_of(OCTOBER), now=OCTOBER)
     assert not Invoice.objects.exists()
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import Organization, OrganizationTerms, User
-from billing.models import BankTransfer, BillingDetails, Invoice, TransferMatch
+from billing.models import BankTransfer, BillingDetails, Invoice, Standing, StandingLetter, TransferMatch
 from billing.services.terms import work_terms
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform
@@ -84,3 +84,12 @@ def make_transfer(
         transfer.status, transfer.confirmed_by, transfer.confirmed_at = status, "user_b", now
         transfer.save()
     return transfer
+
+
+def make_standing(organization: Organization, *, now: datetime = NOW) -> Standing:
+    """That it was past due and is good again, as rows."""
+    standing = Standing.objects.create(organization=organization, state="good", since=now)
+    StandingLetter.objects.create(
+        organization=organization, standing=standing, letter="past_due", owed_cents=1, noted_at=now
+    )
+    return standing
