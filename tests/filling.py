@@ -35,6 +35,7 @@ from tests.factories.billing import (
     make_cap_warning,
     make_contract,
     make_credit_note,
+    make_goodwill,
     make_invoice,
     make_payment,
     make_price_notice,
@@ -127,6 +128,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     # The portal's own doing, once for a month: the next person finds it there.
     if not CreditNote.objects.filter(organization=organization).exists():
         make_credit_note(make_invoice(project, now=NOW), f"outage {word}", now=NOW)
+    make_goodwill(organization, f"goodwill {word}", now=NOW)
     digest = bytes(issued.api_key.digest).hex()
     return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
 

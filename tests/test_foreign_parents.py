@@ -17,7 +17,7 @@ from catalog.models import Sku
 from compute.models import HealthInterval, Instance
 from inference.models import IdempotencyClaim
 from portal.lib.tenancy import set_organization
-from tests.factories.billing import make_contract, make_credit_note
+from tests.factories.billing import make_contract, make_credit_note, make_goodwill
 from tests.furnishing import LONG_NAME, furnish
 from tests.support import undone
 from tests.test_row_level_security import UNCHECKED, ask, ask_nothing, tenant_foreign_keys
@@ -42,6 +42,7 @@ def add_what_is_seldom_there(organization: Organization) -> None:
     sku = Sku.objects.filter(prices__isnull=False).order_by("pk")[0].code
     make_contract(organization, AgreedPrice(sku, 1), status=Contract.Status.DRAFT, now=NOW)
     make_credit_note(Invoice.objects.owned_by(organization).issued()[0], now=NOW)
+    make_goodwill(organization, now=NOW)
     HealthInterval.objects.create(
         organization=organization,
         instance=Instance.objects.filter(organization=organization)[0],

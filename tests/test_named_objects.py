@@ -90,6 +90,8 @@ OF_STAFF = {
     "ContractForm": "tests/billing/test_admin_contracts.py",
     "CreditNoteForm": "tests/billing/test_admin_finance.py",
     "ExplanationForm": "tests/billing/test_admin_differences.py",
+    "GoodwillForm": "tests/billing/test_admin_goodwill.py",
+    "SkuCostForm": "tests/billing/test_admin_revenue.py",
     "StaffSearchForm": "tests/billing/test_admin_finance.py",
     "PriceProposalForm": "tests/catalog/test_admin.py",
 }

@@ -2,8 +2,10 @@
 
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
+from billing.models.cost import SkuCost
 from billing.models.credit import CreditGrant
 from billing.models.fate import UsageFate
+from billing.models.goodwill import Goodwill
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
 from billing.models.payment import BillingAccount, Payment, StripeEvent
@@ -20,6 +22,7 @@ __all__ = [
     "CreditGrant",
     "CreditNote",
     "Difference",
+    "Goodwill",
     "Invoice",
     "InvoiceLine",
     "InvoiceSeries",
@@ -32,6 +35,7 @@ __all__ = [
     "ReconciliationJob",
     "Reservation",
     "Route",
+    "SkuCost",
     "SpendByCause",
     "SpendByDay",
     "SpendCap",

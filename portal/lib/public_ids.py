@@ -59,6 +59,7 @@ new_pay_id = _maker("pay")
 new_inv_id = _maker("inv")
 new_cnote_id = _maker("cnote")
 new_diff_id = _maker("diff")
+new_adj_id = _maker("adj")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.
