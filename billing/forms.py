@@ -306,6 +306,35 @@ class CreditNoteForm(forms.Form):
         return [int(word) for word in words]
 
 
+class GoodwillForm(forms.Form):
+    """For staff: credit to propose."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+    amount = forms.DecimalField(
+        label=_("Amount in US dollars"), max_digits=8, decimal_places=2, min_value=Decimal("0.01")
+    )
+    reason = forms.CharField(label=_("Reason"), max_length=300, widget=forms.Textarea(attrs={"rows": 3}))
+
+    def amount_cents(self) -> int:
+        return int(self.cleaned_data["amount"] * 100)
+
+
+class SkuCostForm(forms.Form):
+    """For staff: what a SKU costs ourselves from a month on."""
+
+    sku = forms.CharField(label=_("SKU"), max_length=160)
+    cost = forms.DecimalField(
+        label=_("Cost in US dollars"),
+        min_value=Decimal(0),
+        max_digits=15,
+        decimal_places=9,
+        help_text=_("For as many units as its price is for: a million tokens, an hour."),
+    )
+    from_month = forms.DateField(
+        label=_("From the month of this day (UTC)"), widget=forms.DateInput(attrs={"type": "date"})
+    )
+
+
 class ExplanationForm(forms.Form):
     """For staff: why two sides of the books differ."""
 

@@ -7,11 +7,11 @@ USAGE = Age(months=13)
 
 _BILLED = "it is what was billed, and tax law asks for ten years"
 _NUMBER = "a number, which leads to nobody once they are erased"
-_STAFF = "a public id of a member of staff: two people answer for a credit note"
 _TWO_PEOPLE = "a public id: two people answer for money that goes back"
 _PAYMENT = {"payment_id": name_of("billing_payment", "payment_id")}
 _ITS_OWN = "the organization's own, which the law wants on invoices"
 _TRANSFER_STAFF = "a public id of a member of staff: two people answer for a transfer"
+_STAFF = "a public id of a member of staff: two people answer for it"
 _KEY = {"api_key_id": name_of("accounts_apikey", "api_key_id")}
 _CAP = {"cap_id": name_of("billing_spendcap", "cap_id")}
 _CAUSES = """CASE t.cause
@@ -204,6 +204,15 @@ TABLES = (
         of_organization=Part("credit_notes", hidden=("proposed_by", "decided_by"), shown=_INVOICE),
     ),
     Table(
+        "billing_goodwill",
+        "credit that staff gave by their own decision, or wanted to",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (Personal("proposed_by", _STAFF), Personal("decided_by", _STAFF)),
+        of_organization=Part("goodwill", hidden=("proposed_by", "decided_by")),
+    ),
+    Table(
         "billing_invoiceseries",
         "the last number of invoices and credit notes",
         Whose.PORTAL,
@@ -332,6 +341,14 @@ TABLES = (
         Whose.PORTAL,
         Deleted(Age(days=90), "received_at"),
         "long enough to find out what was missed",
+    ),
+    Table(
+        "billing_skucost",
+        "what a unit of a SKU costs ourselves, from which month on",
+        Whose.PORTAL,
+        Kept("forever"),
+        "margins of former months are computed with it",
+        (Personal("entered_by", "a public id of a member of staff, who answers for it"),),
     ),
     Table(
         "billing_reconciliation",

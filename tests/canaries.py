@@ -61,6 +61,8 @@ KEPT: dict[str, str] = {
     "billing_creditnote.positions": "numbers",
     "billing_creditnote.proposed_by": "a public id; what is issued cannot be changed",
     "billing_creditnote.decided_by": "a public id; what is issued cannot be changed",
+    "billing_goodwill.proposed_by": "a public id",
+    "billing_goodwill.decided_by": "a public id, and empty until somebody decides",
     "billing_creditgrant.products": "words of the price list",
     "billing_invoice.grants": "public ids and amounts; what is issued cannot be changed",
     "billing_invoice.tiered": "public ids and quantities; what is issued cannot be changed",

@@ -37,6 +37,7 @@ from tests.factories.billing import (
     make_contract,
     make_credit_note,
     make_dispute,
+    make_goodwill,
     make_invoice,
     make_payment,
     make_price_notice,
@@ -123,6 +124,14 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     )
     make_directory_group(organization, f"group {word}", listed)
     forget()
+    bill(organization, word)
+    digest = bytes(issued.api_key.digest).hex()
+    return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
+
+
+def bill(organization: Organization, word: str) -> None:
+    """An invoice with what belongs to one, and credit that staff gave."""
+    project = organization.projects.in_order()[0]
     # The portal's own doing, once for a month: the next person finds it there.
     if not CreditNote.objects.filter(organization=organization).exists():
         invoice = make_invoice(project, now=NOW)
@@ -132,8 +141,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         names = {"statement_line": f"S-{word}", "payer": f"Works {word}", "reference": f"invoice {word}"}
         names |= {"disputed_by": "user_a", "disputed_because": f"wrong {word}"}
         make_transfer(organization, 7, (invoice, 5), status=confirmed, now=NOW, **names)
-    digest = bytes(issued.api_key.digest).hex()
-    return [issued.secret, rotated.secret, token.secret, pair.private_key, digest, SIGNING_SECRET]
+    make_goodwill(organization, f"goodwill {word}", now=NOW)
 
 
 def pay(organization: Organization, user: User, word: str) -> None:

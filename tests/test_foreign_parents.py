@@ -17,7 +17,7 @@ from catalog.models import Sku
 from compute.models import HealthInterval, Instance
 from inference.models import IdempotencyClaim
 from portal.lib.tenancy import set_organization
-from tests.factories.billing import make_contract, make_credit_note
+from tests.factories.billing import make_contract, make_credit_note, make_goodwill
 from tests.factories.terms import make_transfer
 from tests.furnishing import LONG_NAME, furnish
 from tests.support import undone
@@ -53,6 +53,7 @@ def add_what_is_seldom_there(organization: Organization) -> None:
         owed_cents=1,
         noted_at=NOW,
     )
+    make_goodwill(organization, now=NOW)
     HealthInterval.objects.create(
         organization=organization,
         instance=Instance.objects.filter(organization=organization)[0],

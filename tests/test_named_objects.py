@@ -91,6 +91,8 @@ OF_STAFF = {
     "RefundForm": "tests/billing/payments/test_admin_refunds.py",
     "CreditNoteForm": "tests/billing/test_admin_finance.py",
     "ExplanationForm": "tests/billing/test_admin_differences.py",
+    "GoodwillForm": "tests/billing/test_admin_goodwill.py",
+    "SkuCostForm": "tests/billing/test_admin_revenue.py",
     "StaffSearchForm": "tests/billing/test_admin_finance.py",
     "SuspensionForm": "tests/billing/test_admin_standing.py",
     "TaxConfirmationForm": "tests/billing/test_details.py",

@@ -45,6 +45,12 @@ GROUPS_OF_PERMISSION = {
     # One of them proposes, another issues.
     "billing.add_creditnote": (StaffGroup.FINANCE,),
     "billing.change_creditnote": (StaffGroup.FINANCE,),
+    "billing.view_goodwill": (StaffGroup.FINANCE, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    # One of them proposes, another gives.
+    "billing.add_goodwill": (StaffGroup.FINANCE,),
+    "billing.change_goodwill": (StaffGroup.FINANCE,),
+    "billing.view_skucost": (StaffGroup.FINANCE, StaffGroup.AUDITOR),
+    "billing.add_skucost": (StaffGroup.FINANCE,),
     "billing.view_difference": (StaffGroup.FINANCE, StaffGroup.AUDITOR),
     "billing.change_difference": (StaffGroup.FINANCE,),
     "accounts.view_organizationterms": (

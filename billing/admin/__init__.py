@@ -4,11 +4,13 @@ from billing.admin.contracts import ContractAdmin
 from billing.admin.details import BillingDetailsAdmin
 from billing.admin.disputes import DisputeAdmin
 from billing.admin.fates import UsageFateAdmin
+from billing.admin.goodwill import GoodwillAdmin
 from billing.admin.invoices import CreditNoteAdmin, InvoiceAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
 from billing.admin.payments import PaymentAdmin
 from billing.admin.reconciliation import DifferenceAdmin
 from billing.admin.refunds import RefundAdmin
+from billing.admin.revenue import SkuCostAdmin
 from billing.admin.standing import StandingAdmin
 from billing.admin.terms import OrganizationTermsAdmin
 from billing.admin.transfers import BankTransferAdmin
@@ -20,12 +22,14 @@ __all__ = [
     "CreditNoteAdmin",
     "DifferenceAdmin",
     "DisputeAdmin",
+    "GoodwillAdmin",
     "InvoiceAdmin",
     "LedgerAccountAdmin",
     "LedgerEntryAdmin",
     "OrganizationTermsAdmin",
     "PaymentAdmin",
     "RefundAdmin",
+    "SkuCostAdmin",
     "StandingAdmin",
     "UsageFateAdmin",
 ]

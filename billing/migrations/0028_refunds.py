@@ -15,7 +15,7 @@ PRIVILEGES = migrations.RunSQL(
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0022_operator_keys"),
-        ("billing", "0026_bank_transfers"),
+        ("billing", "0027_standing"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0022_operator_keys"),
-        ("billing", "0032_reconciliation"),
+        ("billing", "0034_sku_costs"),
     ]
 
     operations = [

@@ -2,10 +2,12 @@
 
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
+from billing.models.cost import SkuCost
 from billing.models.credit import CreditGrant
 from billing.models.details import BillingDetails
 from billing.models.dispute import Dispute
 from billing.models.fate import UsageFate
+from billing.models.goodwill import Goodwill
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.invoice_file import InvoiceFile
 from billing.models.ledger import AccountKind, LedgerAccount, LedgerEntry, Route
@@ -30,6 +32,7 @@ __all__ = [
     "CreditNote",
     "Difference",
     "Dispute",
+    "Goodwill",
     "Invoice",
     "InvoiceFile",
     "InvoiceLine",
@@ -45,6 +48,7 @@ __all__ = [
     "Refund",
     "Reservation",
     "Route",
+    "SkuCost",
     "SpendByCause",
     "SpendByDay",
     "SpendCap",

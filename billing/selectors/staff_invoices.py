@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing.models import CreditNote, Invoice, InvoiceLine, Payment
+from billing.models import CreditNote, Goodwill, Invoice, InvoiceLine, Payment
 from billing.selectors.invoice_export import usd
 from portal.lib.money import decimal_string
 
@@ -215,3 +215,43 @@ def _payment(payment: Payment) -> StaffPaymentRow:
 
 def _behind(keys: Sequence[int]) -> int | None:
     return keys[PAGE_SIZE - 1] if len(keys) > PAGE_SIZE else None
+
+
+@dataclass(frozen=True, slots=True)
+class GoodwillRow:
+    """amount: a decimal in USD. is_open: it waits for a second person."""
+
+    public_id: str
+    organization: str
+    status: str
+    amount: str
+    reason: str
+    proposed_by: str
+    decided_by: str
+    proposed_at: datetime
+    is_open: bool
+
+
+def goodwill_rows() -> list[GoodwillRow]:
+    """Return the credit that waits for a second person, oldest first, then the newest that was decided."""
+    found = Goodwill.objects.select_related("organization")
+    waiting = found.filter(status=Goodwill.Status.PROPOSED).order_by("pk")
+    decided = found.exclude(status=Goodwill.Status.PROPOSED).order_by("-pk")[:PAGE_SIZE]
+    return [
+        GoodwillRow(
+            public_id=one.public_id,
+            organization=one.organization.slug,
+            status=str(one.get_status_display()),
+            amount=usd(one.amount_cents),
+            reason=one.reason,
+            proposed_by=one.proposed_by,
+            decided_by=one.decided_by,
+            proposed_at=one.proposed_at,
+            is_open=one.status == Goodwill.Status.PROPOSED,
+        )
+        for one in [*waiting, *decided]
+    ]
+
+
+def find_goodwill(public_id: str) -> Goodwill | None:
+    return None if "\0" in public_id else Goodwill.objects.filter(public_id=public_id).first()

@@ -64,6 +64,7 @@ new_cnote_id = _maker("cnote")
 new_diff_id = _maker("diff")
 new_terms_id = _maker("terms")
 new_transfer_id = _maker("transfer")
+new_adj_id = _maker("adj")
 
 
 # An id from outside is kept only if it cannot smuggle anything into logs or headers.

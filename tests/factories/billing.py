@@ -13,6 +13,7 @@ from billing.models import (
     CreditGrant,
     CreditNote,
     Dispute,
+    Goodwill,
     Invoice,
     Payment,
     PaymentMethod,
@@ -265,6 +266,13 @@ def make_invoice(project: Project, quantity: int = 1_000_000, *, now: datetime =
 def make_credit_note(invoice: Invoice, reason: str = "Outage", *, now: datetime = NOW) -> CreditNote:
     """A credit note over the first line that is proposed."""
     return propose_credit_note(invoice=invoice, positions=[1], reason=reason, proposed_by="user_staff", now=now)
+
+
+def make_goodwill(organization: Organization, reason: str = "Outage of a day", *, now: datetime = NOW) -> Goodwill:
+    """Ten dollars that somebody of staff proposed to give."""
+    return Goodwill.objects.create(
+        organization=organization, amount_cents=10_00, reason=reason, proposed_by="user_staff", proposed_at=now
+    )
 
 
 def make_grant(organization: Organization, amount_nano: int = 5 * NANO_PER_USD) -> CreditGrant:
