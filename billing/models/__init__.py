@@ -1,5 +1,6 @@
 """Usage, what it costs, and the credit that it is paid from."""
 
+from billing.models.auto_reload import AutoReload
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.credit import CreditGrant
@@ -15,6 +16,7 @@ from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByR
 
 __all__ = [
     "AccountKind",
+    "AutoReload",
     "BillingAccount",
     "CapWarning",
     "Contract",

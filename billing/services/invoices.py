@@ -195,6 +195,11 @@ def give_up_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
     return invoice
 
 
+def outstanding_cents(invoice: Invoice) -> int:
+    """Return what is left to pay of an issued invoice: what was due less what credit notes took back."""
+    return invoice.due_cents - sum(_noted(invoice))
+
+
 def next_number(prefix: str) -> str:
     """Return the next number of a series, whose row stays locked until the transaction ends: no gaps, no two alike."""
     InvoiceSeries.objects.bulk_create([InvoiceSeries(prefix=prefix)], ignore_conflicts=True)
