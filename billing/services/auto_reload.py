@@ -44,12 +44,17 @@ class ReloadTerms:
 
 @transaction.atomic
 def set_auto_reload(*, organization: Organization, terms: ReloadTerms, by: User, now: datetime) -> AutoReload:
-    """Turn the auto-reload on or off, or change its amounts; failures before are forgotten. Raises UnableToReload."""
+    """Turn the auto-reload on or off, or change its amounts; what changes nothing is left as it is.
+
+    Failures before a change are forgotten. Raises UnableToReload.
+    """
     _refuse_bad(terms)
     lock_cap(organization_id=organization.pk, now=now)
     if terms.is_on and not PaymentMethod.objects.owned_by(organization).usable().exists():
         raise UnableToReload(_("Add a card first: it is charged when credit runs low."))
     before = AutoReload.objects.owned_by(organization).first()
+    if before is not None and terms == _terms_of(before):
+        return before
     reload, _made = AutoReload.objects.update_or_create(
         organization=organization,
         defaults={
@@ -63,19 +68,18 @@ def set_auto_reload(*, organization: Organization, terms: ReloadTerms, by: User,
             "changed_at": now,
         },
     )
-    if changes := changed(
-        is_on=(before.is_on if before else False, terms.is_on),
-        threshold=(_usd(before.threshold_cents) if before else None, _usd(terms.threshold_cents)),
-        amount=(_usd(before.amount_cents) if before else None, _usd(terms.amount_cents)),
-        ceiling=(_usd(before.ceiling_cents) if before else None, _usd(terms.ceiling_cents)),
-    ):
-        record_event(
-            "auto_reload.changed",
-            organization_id=organization.pk,
-            target=("organization", organization.public_id),
-            changes=changes,
-            now=now,
-        )
+    record_event(
+        "auto_reload.changed",
+        organization_id=organization.pk,
+        target=("organization", organization.public_id),
+        changes=changed(
+            is_on=(before.is_on if before else False, terms.is_on),
+            threshold=(_usd(before.threshold_cents) if before else None, _usd(terms.threshold_cents)),
+            amount=(_usd(before.amount_cents) if before else None, _usd(terms.amount_cents)),
+            ceiling=(_usd(before.ceiling_cents) if before else None, _usd(terms.ceiling_cents)),
+        ),
+        now=now,
+    )
     return reload
 
 
@@ -140,6 +144,10 @@ def _is_due(reload: AutoReload, cap: SpendCap, now: datetime) -> bool:
     bought = mine.filter(created_at__gte=month_of(now).start, state=Payment.State.SUCCEEDED)
     bought_cents = bought.aggregate(Sum("amount_cents"))["amount_cents__sum"] or 0
     return bool(bought_cents + reload.amount_cents <= reload.ceiling_cents)
+
+
+def _terms_of(reload: AutoReload) -> ReloadTerms:
+    return ReloadTerms(reload.is_on, reload.threshold_cents, reload.amount_cents, reload.ceiling_cents)
 
 
 def _refuse_bad(terms: ReloadTerms) -> None:
