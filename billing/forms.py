@@ -13,6 +13,7 @@ from billing.invoicing.matching import Match
 from billing.models import BillingDetails, SpendCap
 from billing.selectors import Grouping, Range
 from billing.selectors.staff_invoices import Search
+from billing.services.auto_reload import ReloadTerms
 from billing.services.contracts import AgreedCommitment, AgreedPrice, ContractTerms
 from billing.services.details import StatedDetails
 from billing.services.terms import ProposedTerms
@@ -94,6 +95,34 @@ class TopUpForm(forms.Form):
 
     def amount_cents(self) -> int:
         return int(self.cleaned_data["amount"] * 100)
+
+
+class AutoReloadForm(forms.Form):
+    """When to buy credit without anybody, and how much."""
+
+    is_on = forms.BooleanField(label=_("Buy credit when it runs low"), required=False)
+    threshold = forms.DecimalField(
+        label=_("When less than this is left, in US dollars"), max_digits=8, decimal_places=2, min_value=Decimal("0.01")
+    )
+    reload_amount = forms.DecimalField(
+        label=_("Buy so much, in US dollars"), max_digits=8, decimal_places=2, min_value=Decimal(5)
+    )
+    ceiling = forms.DecimalField(
+        label=_("At most in a month, in US dollars"),
+        max_digits=9,
+        decimal_places=2,
+        min_value=Decimal(5),
+        help_text=_("Months are UTC. It buys at most once an hour, and is turned off after three failures in a row."),
+    )
+
+    def terms(self) -> ReloadTerms:
+        given = self.cleaned_data
+        return ReloadTerms(
+            is_on=given["is_on"],
+            threshold_cents=int(given["threshold"] * 100),
+            amount_cents=int(given["reload_amount"] * 100),
+            ceiling_cents=int(given["ceiling"] * 100),
+        )
 
 
 class RefundForm(forms.Form):

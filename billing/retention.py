@@ -26,6 +26,9 @@ _ALL_BUT_WHICH = ("name", "discount_basis_points", "drafted_by_id", "approved_by
 _PROJECTS = "(SELECT array_agg(r.public_id) FROM accounts_project AS r WHERE r.id = ANY(t.project_ids))"
 _INVOICE = {"invoice_id": name_of("billing_invoice", "invoice_id")}
 
+_PAID_WITH = MADE_BY | _INVOICE | {"card_id": name_of("billing_paymentmethod", "card_id")}
+_CHANGED_BY = {"changed_by_id": name_of("accounts_user", "changed_by_id")}
+
 _OUR_BOOKS = LeftOut("the books of who sells; what was given and billed is in the other files")
 
 TABLES = (
@@ -300,8 +303,18 @@ TABLES = (
         ORGANIZATION,
         _BILLED,
         (Personal("created_by_id", _NUMBER),),
-        of_organization=Part("payments", shown=MADE_BY),
-        of_person=Part("payments", "t.created_by_id = %(user)s", shown=MADE_BY),
+        of_organization=Part("payments", shown=_PAID_WITH),
+        of_person=Part("payments", "t.created_by_id = %(user)s", shown=_PAID_WITH),
+    ),
+    Table(
+        "billing_autoreload",
+        "when credit is bought by itself, and who wanted that",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "payments were made by it",
+        (Personal("changed_by_id", _NUMBER),),
+        of_organization=Part("auto_reload", shown=_CHANGED_BY),
+        of_person=Part("auto_reload", "t.changed_by_id = %(user)s", shown=_CHANGED_BY),
     ),
     Table(
         "billing_paymentmethod",

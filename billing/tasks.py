@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from billing import selectors
 from billing.services import (
+    auto_reload,
     cap_warnings,
     cards,
     credit_expiry,
@@ -122,6 +123,11 @@ def read_cards(organization_id: int, **_future: object) -> None:
 @shared_task(name="billing.let_cards_go", base=PortalTask, platform=True)
 def let_cards_go(**_future: object) -> None:
     cards.let_cards_go(now=timezone.now())
+
+
+@shared_task(name="billing.start_reloads", base=PortalTask, platform=True)
+def start_reloads(**_future: object) -> None:
+    auto_reload.start_reloads(now=timezone.now())
 
 
 @shared_task(name="billing.work_stripe_events", base=PortalTask, platform=True)

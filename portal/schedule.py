@@ -55,6 +55,8 @@ SCHEDULE: dict[str, Entry] = {
     "mail-disputes": {"task": "billing.mail_disputes", "schedule": timedelta(minutes=5)},
     # A removed card is not charged from that moment on; the provider forgets it when the hint was lost or it was away.
     "let-cards-go": {"task": "billing.let_cards_go", "schedule": timedelta(minutes=5)},
+    # Work goes on: credit that runs low is bought within a minute where that is wanted. One indexed query.
+    "start-reloads": {"task": "billing.start_reloads", "schedule": timedelta(minutes=1)},
     # Higher prices are announced 30 days ahead: people read it within an hour, also who has begun to use it since.
     "tell-of-prices": {"task": "billing.tell_of_prices", "schedule": timedelta(hours=1)},
     # Invoices of a month are there an hour after its grace; one that failed is tried again. Late events change nothing.

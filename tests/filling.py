@@ -9,7 +9,7 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import BankTransfer, Contract, CreditNote, Dispute, SpendCap, UsageFate, WriteOff
+from billing.models import AutoReload, BankTransfer, Contract, CreditNote, Dispute, SpendCap, UsageFate, WriteOff
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
@@ -31,6 +31,7 @@ from tests.factories.accounts import (
     make_sso_identity,
 )
 from tests.factories.billing import (
+    make_auto_reload,
     make_cap,
     make_cap_warning,
     make_card,
@@ -155,6 +156,8 @@ def pay(organization: Organization, user: User, word: str) -> None:
         now=NOW,
     )
     make_refund(paid, reason=f"bought twice {word}", now=NOW)
+    if not AutoReload.objects.filter(organization=organization).exists():
+        make_auto_reload(organization, changed_by=user, now=NOW)
     make_card(organization, brand=f"brand {word}"[:24], removed_by=user, now=NOW)
     make_dispute(paid, state=Dispute.State.CLOSED, reason=f"reason {word}", now=NOW)
 

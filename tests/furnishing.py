@@ -34,7 +34,7 @@ from accounts.services.audit_endpoints import rotate_endpoint_secret
 from accounts.services.directory_tokens import revoke_directory_token
 from accounts.services.key_rotation import rotate_key
 from accounts.services.service_accounts import disable_service_account
-from billing.models import Dispute, Payment, Refund, SpendCap
+from billing.models import Dispute, Payment, PaymentMethod, Refund, SpendCap
 from billing.services.caps import CapTarget
 from billing.services.usage import record_usage
 from catalog.models import LeaseClass, ServedModel
@@ -60,6 +60,7 @@ from tests.factories.accounts import (
     make_user,
 )
 from tests.factories.billing import (
+    make_auto_reload,
     make_bought_credit,
     make_cap,
     make_cap_warning,
@@ -87,7 +88,7 @@ STATES: dict[str, list[str]] = {
     "directory_token": KEY_STATES,
     "receipt": [status.value for status in Receipt.Status],
     "cap": ["open", "full", "warns_only"],
-    "payment": [*(state.value for state in Payment.State), "unspent", "disputed"],
+    "payment": [*(state.value for state in Payment.State), "unspent", "disputed", "charged"],
     "invoice": ["paid"],
     "card": ["default", "other", "expired"],
 }
@@ -149,6 +150,12 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
         "other": make_card(organization, brand="b" * 24, now=now).public_id,
         "expired": make_card(organization, expires_year=2020, now=now).public_id,
     }
+    make_auto_reload(organization, is_on=False, now=now)
+    charged = make_payment(organization, state=Payment.State.FAILED, now=now)
+    Payment.objects.filter(pk=charged.pk).update(
+        card=PaymentMethod.objects.get(public_id=cards["default"]), failure="authentication_required"
+    )
+    payments["charged"] = charged.public_id
     disputed = make_bought_credit(organization, now=now)
     for dispute_state in (one for one in Dispute.State if one not in Dispute.CONTESTED):
         make_dispute(disputed, state=dispute_state, now=now)

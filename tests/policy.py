@@ -218,6 +218,8 @@ POLICY: dict[str, Rule] = {
     "billing:customer-portal": of(Permission.MANAGE_BILLING),
     "billing:card-default": of(Permission.MANAGE_BILLING, public_id="card"),
     "billing:card-remove": of(Permission.MANAGE_BILLING, public_id="card"),
+    "billing:payment-again": of(Permission.MANAGE_BILLING, public_id="payment"),
+    "billing:auto-reload": of(Permission.MANAGE_BILLING),
     "billing:stripe-webhook": of(Audience.SIGNED),
     "billing:invoice-list": of(Permission.VIEW_SPEND),
     "billing:invoice-detail": of(Permission.VIEW_SPEND, public_id="invoice"),

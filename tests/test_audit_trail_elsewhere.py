@@ -37,12 +37,14 @@ TYPED: dict[str, Any] = {
 }
 # Erasing takes the origins of a person along.
 WITHOUT_ORIGIN = {"member.erased"}
+CARDS = "tests.billing.payments.test_cards"
 # Route of WITHOUT_ENTRY that does change something -> the test where it does, and finds the entry.
 PROVED: dict[str, str] = {
     "accounts:domain-verify": "tests.accounts.test_domains.test_pages_say_what_was_wrong_and_lead_through",
     "accounts:sso-settings": "tests.accounts.test_sso.test_the_form_sets_it_up_and_the_log_says_who_did",
     "accounts:sso-make-optional": f"{__name__}.test_making_single_sign_on_optional_is_written_down",
     "accounts:organization-keep": f"{__name__}.test_keeping_an_organization_is_written_down",
+    "billing:customer-portal": f"{CARDS}.test_what_is_changed_on_the_providers_pages_is_followed",
     "quickstart-run": "tests.inference.test_console.test_bills_a_run_exactly_once",
 }
 

@@ -20,7 +20,7 @@ from accounts.models import AuditEndpoint, Domain, Invitation, Notice, Role, Sco
 from accounts.services.closing import GRACE, close_due_organizations, keep_organization, request_deletion
 from accounts.services.erasure import erase_person
 from accounts.services.invitations import mail_invitation
-from billing.models import CapWarning, Dispute, Payment, PriceNotice, Refund
+from billing.models import CapWarning, Dispute, Payment, PaymentMethod, PriceNotice, Refund
 from billing.services.cap_warnings import mail_warnings
 from billing.services.disputes import mail_disputes
 from billing.services.invoice_mails import mail_invoices
@@ -33,6 +33,7 @@ from catalog.models import Price
 from dev.paths import ROOT
 from portal.lib.tenancy import as_platform
 from tests.canaries import KEPT, WRITTEN, Aviary, Side, make_aviary, text_of, words_in
+from tests.factories.billing import make_payment
 from tests.policy import Audience
 from tests.routes import ROUTES
 from tests.support import undone
@@ -226,6 +227,9 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         CapWarning.objects.owned_by(side.organization).update(warned_at=NOW, mailed_at=None)
         paid = Payment.State.SUCCEEDED
         Payment.objects.owned_by(side.organization).update(state=paid, ended_at=NOW, mailed_at=None)
+        failed = make_payment(side.organization, state=Payment.State.FAILED, now=NOW)
+        card = PaymentMethod.objects.owned_by(side.organization)[0]
+        Payment.objects.filter(pk=failed.pk).update(card=card, ended_at=NOW)
         Refund.objects.owned_by(side.organization).update(
             state=Refund.State.FAILED, decided_by="user_other", decided_at=NOW, ended_at=NOW, mailed_at=None
         )

@@ -114,7 +114,7 @@ PLAIN: dict[Place, set[str]] = {
         *("join_role", "kind", "lease_class", "life", "login", "may_enter", "name", "new_public_key", "next"),
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
         *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "state", "url", "user_data"),
-        *("amount", "limit", "period", "stops"),
+        *("amount", "ceiling", "is_on", "limit", "period", "reload_amount", "stops", "threshold"),
         *("billing_address", "country", "invoice_emails", "legal_name", "purchase_order", "tax_id"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.
         "model",

@@ -66,7 +66,8 @@ class PaymentSeen:
     """What the provider says of a payment at the moment.
 
     status: open, expired or complete, of the hosted page. intent_status: of the money, empty before the first try.
-    received_cents: what has arrived.
+    received_cents: what has arrived. failure: the provider's word for why the last try failed. A payment without a page
+    has neither session nor status.
     """
 
     payment_id: str
@@ -76,6 +77,7 @@ class PaymentSeen:
     intent_status: str
     received_cents: int
     currency: str
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,61 @@ def close_checkout(session_id: str) -> None:
     except ProviderRefusal:
         # Paid or over meanwhile: whoever asks how it stands learns which.
         return
+
+
+def create_intent(
+    *, payment_id: str, customer_id: str, card_id: str, amount_cents: int, idempotency_key: str
+) -> PaymentSeen:
+    """Prepare the charge of a kept card; nothing is charged before it is confirmed, which is done once."""
+    given: Any = {
+        "amount": amount_cents,
+        "currency": CURRENCY,
+        "customer": customer_id,
+        "payment_method": card_id,
+        "allowed_payment_method_types": ["card"],
+        "metadata": {PAYMENT: payment_id},
+    }
+    with _asking():
+        made = _client().v1.payment_intents.create(given, options={"idempotency_key": idempotency_key})
+    # A repeated key gives the answer of then.
+    return read_intent(made.id)
+
+
+def find_intent(*, payment_id: str, customer_id: str) -> PaymentSeen | None:
+    """Return the charge that was prepared for a payment, None without one."""
+    with _asking():
+        given: Any = {"customer": customer_id, "limit": 100}
+        for intent in _client().v1.payment_intents.list(given).auto_paging_iter():
+            if _noted(intent, PAYMENT) == payment_id:
+                return _intent_seen(intent)
+    return None
+
+
+def read_intent(intent_id: str) -> PaymentSeen:
+    """Return what has come of a charge without a page."""
+    with _asking():
+        return _intent_seen(_client().v1.payment_intents.retrieve(intent_id))
+
+
+def confirm_intent(intent_id: str) -> PaymentSeen:
+    """Charge the card without its holder; whether it worked says what is returned."""
+    try:
+        with _asking():
+            _client().v1.payment_intents.confirm(intent_id, {"off_session": True})
+    except ProviderRefusal:
+        # Declined, or somebody confirmed it at the same moment: the intent knows.
+        pass
+    return read_intent(intent_id)
+
+
+def cancel_intent(intent_id: str) -> PaymentSeen:
+    """Let nobody pay a charge any more, and return what has come of it. One that is over stays as it is."""
+    try:
+        with _asking():
+            _client().v1.payment_intents.cancel(intent_id)
+    except ProviderRefusal:
+        pass
+    return read_intent(intent_id)
 
 
 def payment_of(kind: str, object_id: str) -> str | None:
@@ -466,6 +523,20 @@ def _dispute_seen(found: Any) -> DisputeSeen:
 def _id_of(found: Any) -> str:
     """Return the id of an object that is named or given whole; empty for none."""
     return "" if found is None else found if isinstance(found, str) else str(found.id)
+
+
+def _intent_seen(intent: Any) -> PaymentSeen:
+    error = intent.last_payment_error
+    return PaymentSeen(
+        payment_id=_noted(intent, PAYMENT) or "",
+        session_id="",
+        status="",
+        intent_id=intent.id,
+        intent_status=intent.status,
+        received_cents=intent.amount_received,
+        currency=intent.currency,
+        failure=(error.decline_code or error.code or "") if error else "",
+    )
 
 
 class _Object(msgspec.Struct):

@@ -20,7 +20,7 @@ PRIVILEGES = migrations.RunSQL(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0030_saved_cards"),
+        ("billing", "0031_auto_reload"),
     ]
 
     operations = [

@@ -1,5 +1,6 @@
 """Usage, what it costs, and the credit that it is paid from."""
 
+from billing.models.auto_reload import AutoReload
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.cost import SkuCost
@@ -22,6 +23,7 @@ from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByR
 
 __all__ = [
     "AccountKind",
+    "AutoReload",
     "BankTransfer",
     "BillingAccount",
     "BillingDetails",

@@ -12,6 +12,8 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, User
+from billing.models.invoice import Invoice
+from billing.models.payment_method import PaymentMethod
 from portal.lib.public_ids import new_pay_id
 
 # A mail that cannot be sent for so long is given up; the page of credit shows the payment all the while.
@@ -54,8 +56,9 @@ class PaymentQuerySet(models.QuerySet["Payment"]):
         return self.unfinished().filter(look_at__lte=now).order_by("look_at", "pk")
 
     def unmailed(self, now: datetime) -> PaymentQuerySet:
-        succeeded = self.filter(state=Payment.State.SUCCEEDED, mailed_at=None, ended_at__gt=now - TRIED_FOR)
-        return succeeded.order_by("ended_at", "pk")
+        """Those that arrived, and those without the customer that failed."""
+        told = Q(state=Payment.State.SUCCEEDED) | Q(state=Payment.State.FAILED, card__isnull=False)
+        return self.filter(told, mailed_at=None, ended_at__gt=now - TRIED_FOR).order_by("ended_at", "pk")
 
 
 class Payment(models.Model):
@@ -68,6 +71,8 @@ class Payment(models.Model):
 
     class Purpose(models.TextChoices):
         TOP_UP = "top_up", _("Credit")
+        RELOAD = "reload", _("Credit, bought automatically")
+        INVOICE = "invoice", _("Invoice")
 
     class State(models.TextChoices):
         CREATED = "created", _("Started")
@@ -82,6 +87,10 @@ class Payment(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="payments")
     public_id = models.CharField(max_length=32, unique=True, default=new_pay_id, editable=False)
     purpose = models.CharField(max_length=8, choices=Purpose)
+    # What is paid by it, for one of an invoice; and the card that is charged without the customer, else none.
+    invoice = models.ForeignKey(Invoice, null=True, on_delete=models.PROTECT, related_name="payments")
+    card = models.ForeignKey(PaymentMethod, null=True, on_delete=models.PROTECT, related_name="payments")
+    failure = models.CharField(max_length=64, blank=True, default="")  # the provider's word for why it failed
     amount_cents = models.BigIntegerField()
     refunded_cents = models.BigIntegerField(default=0, db_default=0)  # gone back, or approved to
     state = models.CharField(max_length=12, choices=State, default=State.CREATED)
@@ -102,6 +111,20 @@ class Payment(models.Model):
             models.UniqueConstraint(fields=["organization", "id"], name="payment_organization_id"),
             models.CheckConstraint(condition=Q(amount_cents__gt=0), name="payment_positive"),
             models.CheckConstraint(
+                condition=Q(purpose="invoice", invoice__isnull=False) | ~Q(purpose="invoice") & Q(invoice=None),
+                name="payment_of_an_invoice_has_it",
+            ),
+            models.UniqueConstraint(
+                fields=["organization"],
+                condition=Q(purpose="reload", state__in=["created", "pending", "processing"]),
+                name="payment_one_reload_in_flight",
+            ),
+            models.UniqueConstraint(
+                fields=["invoice"],
+                condition=Q(state__in=["created", "pending", "processing"]),
+                name="payment_one_in_flight_per_invoice",
+            ),
+            models.CheckConstraint(
                 condition=Q(refunded_cents=0)
                 | Q(state="succeeded", refunded_cents__gt=0, refunded_cents__lte=F("amount_cents")),
                 name="payment_refunded_at_most_what_is_paid",
@@ -117,7 +140,11 @@ class Payment(models.Model):
             models.Index(
                 fields=["look_at"], condition=Q(state__in=["created", "pending", "processing"]), name="payment_due"
             ),
-            models.Index(fields=["ended_at"], condition=Q(state="succeeded", mailed_at=None), name="payment_unmailed"),
+            models.Index(
+                fields=["ended_at"],
+                condition=Q(state__in=["succeeded", "failed"], mailed_at=None),
+                name="payment_unmailed",
+            ),
         ]
 
     def __str__(self) -> str:

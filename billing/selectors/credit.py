@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.translation import gettext_lazy
+
 from accounts.models import Organization
 from billing.gateways import payment_provider
 from billing.models import CreditGrant, Payment
@@ -32,6 +34,10 @@ class PaymentRow:
     ended_at: datetime | None
     is_finished: bool
     can_be_paid: bool
+    purpose: str
+    invoice: str  # its number, for a payment of one
+    failure: str  # in words, for one without the customer that failed
+    wants_person: bool  # to pay it again on the provider's page
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def payment_page(organization: Organization, after: str = "") -> PaymentPage:
 
     after: public id of the last one on the page before; an unknown one begins at the newest.
     """
-    mine = Payment.objects.owned_by(organization)
+    mine = Payment.objects.owned_by(organization).select_related("invoice")
     last = mine.filter(public_id=after).values_list("pk", flat=True).first() if after else None
     payments = list((mine.filter(pk__lt=last) if last else mine).order_by("-pk")[: PAGE_SIZE + 1])
     shown = payments[:PAGE_SIZE]
@@ -81,5 +87,23 @@ def payment_row(payment: Payment) -> PaymentRow:
         created_at=payment.created_at,
         ended_at=payment.ended_at,
         is_finished=payment.is_finished,
-        can_be_paid=payment.state in (Payment.State.CREATED, Payment.State.PENDING),
+        can_be_paid=payment.state in (Payment.State.CREATED, Payment.State.PENDING) and payment.card_id is None,
+        purpose=payment.get_purpose_display(),
+        invoice=(payment.invoice.number or "") if payment.invoice else "",
+        failure=_failure(payment),
+        wants_person=payment.state == Payment.State.FAILED and payment.card_id is not None,
     )
+
+
+# The provider's words that people can do something about.
+_FAILURES = {
+    "authentication_required": gettext_lazy("The bank of the card wants you to confirm this payment."),
+    "insufficient_funds": gettext_lazy("The card has too little money."),
+    "expired_card": gettext_lazy("The card has expired."),
+}
+
+
+def _failure(payment: Payment) -> str:
+    if not payment.failure:
+        return ""
+    return str(_FAILURES.get(payment.failure, gettext_lazy("The bank of the card declined this payment.")))

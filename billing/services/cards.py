@@ -147,7 +147,7 @@ def make_default(*, card: PaymentMethod, now: datetime) -> None:
 
 
 @transaction.atomic
-def remove_card(*, card: PaymentMethod, by: User, now: datetime) -> None:
+def remove_card(*, card: PaymentMethod, by: User | None, now: datetime) -> None:
     """Charge a card no more; a job lets the provider forget it. One that is removed stays so."""
     lock_organization(card.organization_id)
     mine = PaymentMethod.objects.of_organization(card.organization_id).filter(pk=card.pk, removed_at=None)

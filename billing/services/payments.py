@@ -15,7 +15,10 @@ from accounts.services.mails import addresses_with, mail_each, page_address
 from billing.gateways import payment_provider
 from billing.gateways.payment_provider import CURRENCY, PaymentSeen, ProviderRefusal, ProviderTrouble
 from billing.models import CreditGrant, Payment, SpendCap
+from billing.services.auto_reload_outcomes import has_given_up, note_reload
+from billing.services.charges import charge
 from billing.services.credits import Award, add_credit, lock_cap
+from billing.services.invoice_payments import pay_invoice
 from portal.lib.context import PORTAL
 from portal.lib.crashpoints import crashpoint
 from portal.lib.jobs import enqueue
@@ -28,6 +31,8 @@ LOOK_AGAIN = timedelta(minutes=10)
 # A page that nobody opened within this time is not opened any more.
 UNOPENED_FOR = timedelta(hours=1)
 MOST_AT_ONCE = 100
+# The provider's word where the card's bank wants its holder.
+AUTHENTICATION = "authentication_required"
 
 # What the provider calls the money -> what we call the payment while its page is open or complete.
 _BY_INTENT = {"processing": State.PROCESSING, "succeeded": State.SUCCEEDED, "canceled": State.FAILED}
@@ -50,13 +55,49 @@ def read_payment(*, payment_id: int, now: datetime) -> Payment.State:
 
     payment_id: primary key. For the platform role, outside a transaction. Raises ProviderTrouble, PaymentDiffers.
     """
-    payment = Payment.objects.get(pk=payment_id)
+    payment = Payment.objects.select_related("organization", "card").get(pk=payment_id)
+    if payment.is_finished and payment.card_id is not None:
+        return State(payment.state)
+    if payment.card_id is not None:
+        return _read_charge(payment, now)
     if payment.stripe_session_id is None:
         is_opened_no_more = payment.created_at <= now - UNOPENED_FOR
         return give_up_unopened(payment, now) if is_opened_no_more else State(payment.state)
     seen = payment_provider.read_checkout(payment.stripe_session_id)[1]
     crashpoint("payment_after_read")
     return settle_payment(payment_id=payment_id, seen=seen, now=now)
+
+
+def _read_charge(payment: Payment, now: datetime) -> Payment.State:
+    is_late = payment.created_at <= now - UNOPENED_FOR
+    if payment.stripe_payment_intent_id is None and is_late:
+        return give_up_unopened(payment, now)
+    try:
+        seen = charge(payment, now)
+    except ProviderRefusal as error:
+        if payment.stripe_payment_intent_id is not None:
+            raise
+        # A card that is gone, for example: nothing was prepared, and so nothing can be charged.
+        log.warning("billing.payment.refused", payment=payment.public_id, problem=str(error))
+        return _fail_unprepared(payment, error.code, now)
+    crashpoint("payment_after_read")
+    if seen is None:
+        return State(Payment.objects.values_list("state", flat=True).get(pk=payment.pk))
+    return settle_payment(payment_id=payment.pk, seen=seen, now=now)
+
+
+@transaction.atomic
+def _fail_unprepared(payment: Payment, code: str, now: datetime) -> Payment.State:
+    lock_cap(organization_id=payment.organization_id, now=now)
+    payment = Payment.objects.select_for_update(no_key=True).get(pk=payment.pk)
+    if payment.state != State.CREATED:
+        return State(payment.state)
+    payment.state, payment.ended_at, payment.failure = State.FAILED, now, code[:64]
+    payment.save(update_fields=["state", "ended_at", "failure"])
+    enqueue("billing.mail_payments")
+    note_reload(payment, now)
+    _record_end(payment, State.FAILED, now)
+    return State.FAILED
 
 
 @transaction.atomic
@@ -74,15 +115,22 @@ def settle_payment(*, payment_id: int, seen: PaymentSeen, now: datetime) -> Paym
         return State(payment.state)
     payment.state = became
     payment.stripe_payment_intent_id = seen.intent_id
+    payment.failure = seen.failure[:64] if became is State.FAILED else ""
     payment.look_at = now + LOOK_AGAIN
     if payment.is_finished:
         payment.ended_at = now
     if became is State.SUCCEEDED:
         _refuse_differing(payment, seen)
-        _credit(payment, cap, now)
+        if payment.invoice is not None:
+            pay_invoice(payment, payment.invoice, now)
+        else:
+            _credit(payment, cap, now)
+        enqueue("billing.mail_payments")
+    elif became is State.FAILED and payment.card_id is not None:
         enqueue("billing.mail_payments")
     payment.save()
     if payment.is_finished:
+        note_reload(payment, now)
         _record_end(payment, became, now)
     crashpoint("payment_before_commit")
     return became
@@ -150,7 +198,7 @@ def _state_of(seen: PaymentSeen) -> Payment.State:
 
 
 def _refuse_differing(payment: Payment, seen: PaymentSeen) -> None:
-    wanted = (payment.public_id, payment.stripe_session_id, payment.amount_cents, CURRENCY)
+    wanted = (payment.public_id, payment.stripe_session_id or "", payment.amount_cents, CURRENCY)
     if (seen.payment_id, seen.session_id, seen.received_cents, seen.currency) != wanted:
         log.error("billing.payment.differs", payment=payment.public_id, received_cents=seen.received_cents)
         raise PaymentDiffers(f"{payment.public_id}: {seen.received_cents} {seen.currency} of {seen.payment_id}")
@@ -166,19 +214,24 @@ def _credit(payment: Payment, cap: SpendCap, now: datetime) -> None:
 
 @transaction.atomic
 def _mail(payment_id: int, now: datetime) -> int:
-    payments = Payment.objects.select_for_update(skip_locked=True, of=("self",)).select_related("organization")
+    payments = Payment.objects.select_for_update(skip_locked=True, of=("self",)).select_related(
+        "organization", "invoice"
+    )
     payment = payments.filter(pk=payment_id, mailed_at=None).first()
     if payment is None:
         return 0
     organization = payment.organization
     cap = SpendCap.objects.of_organization(organization.pk).get()
     mail_each(
-        "payment_succeeded",
+        "payment_succeeded" if payment.state == State.SUCCEEDED else "payment_failed",
         addresses_with(organization, Permission.MANAGE_BILLING),
         payment=payment,
         amount=display_usd(payment.amount_cents * NANO_PER_CENT),
         remaining=display_left(cap.remaining_nano),
         organization=organization.name,
+        invoice=payment.invoice.number if payment.invoice else "",
+        wants_person=payment.failure == AUTHENTICATION,
+        is_reload_off=payment.purpose == Payment.Purpose.RELOAD and has_given_up(organization.pk),
         address=page_address("billing:payment-detail", organization.slug, payment.public_id),
     )
     payment.mailed_at = now

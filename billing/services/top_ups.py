@@ -99,7 +99,7 @@ def open_payment_page(*, payment: Payment, back: WaysBack) -> str | None:
     and gets the same page. No row is locked meanwhile. Raises ProviderUnavailable, after which what was written here is
     to be committed too.
     """
-    if payment.is_finished:
+    if payment.is_finished or payment.card_id is not None:
         return None
     try:
         if payment.stripe_session_id is not None:
@@ -127,6 +127,7 @@ def cancel_payment(*, payment: Payment, now: datetime) -> Payment.State:
     Raises ProviderUnavailable.
     """
     if payment.stripe_session_id is None:
+        # One without the customer that has begun at the provider takes its course.
         return give_up_unopened(payment, now)
     try:
         payment_provider.close_checkout(payment.stripe_session_id)
@@ -148,8 +149,14 @@ def _open(payment: Payment, customer_id: str, back: WaysBack) -> Checkout:
             payment_id=payment.public_id,
             customer_id=customer_id,
             amount_cents=payment.amount_cents,
-            description=_("%(brand)s credit") % {"brand": settings.PORTAL_BRAND},
+            description=_described(payment),
             success_url=back.paid,
             cancel_url=back.canceled,
             idempotency_key=f"open:{payment.public_id}:{payment.generation}",
         )
+
+
+def _described(payment: Payment) -> str:
+    if payment.invoice is not None:
+        return _("%(brand)s invoice %(number)s") % {"brand": settings.PORTAL_BRAND, "number": payment.invoice.number}
+    return _("%(brand)s credit") % {"brand": settings.PORTAL_BRAND}

@@ -9,13 +9,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
 from accounts.models import Permission
 from billing import selectors
+from billing.forms import AutoReloadForm
 from billing.models import PaymentMethod
 from billing.selectors import cards
+from billing.selectors.auto_reload import reload_view
+from billing.services.auto_reload import UnableToReload, set_auto_reload
 from billing.services.cards import (
     UnableToKeepCard,
     make_default,
@@ -102,6 +105,24 @@ def card_remove(request: OrganizationRequest, public_id: str) -> HttpResponse:
     remove_card(card=_card(request, public_id), by=request.user, now=timezone.now())
     messages.success(request, _("The card is removed. It is not charged any more."))
     return redirect("billing:card-list", request.organization.slug)
+
+
+@organization_required(Permission.MANAGE_BILLING)
+@recent_sign_in_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def auto_reload(request: OrganizationRequest) -> HttpResponse:
+    view = reload_view(request.organization, timezone.now())
+    form = AutoReloadForm(request.POST or None, initial=view.initial)
+    if request.method == "POST" and form.is_valid():
+        try:
+            set_auto_reload(organization=request.organization, terms=form.terms(), by=request.user, now=timezone.now())
+        except UnableToReload as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("billing:auto-reload", request.organization.slug)
+    status = 422 if request.method == "POST" else 200
+    return render(request, "billing/auto_reload.html", {"form": form, "reload": view}, status=status)
 
 
 def _way_back(request: OrganizationRequest) -> str:

@@ -18,6 +18,7 @@ from billing.forms import TopUpForm
 from billing.models import Payment
 from billing.selectors import disputes, refunds
 from billing.services.refunds import UnableToRefund, ask_for_refund
+from billing.services.retries import UnableToCollect, start_again
 from billing.services.top_ups import (
     ProviderUnavailable,
     UnableToTopUp,
@@ -132,6 +133,21 @@ def refund(request: OrganizationRequest, public_id: str) -> HttpResponse:
             request, _("You have asked for %(amount)s back. We mail when it is sent.") % {"amount": amount}
         )
     return redirect("billing:payment-detail", request.organization.slug, payment.public_id)
+
+
+@organization_required(Permission.MANAGE_BILLING)
+@require_POST
+def payment_again(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Pay with the customer there what could not be paid without them."""
+    payment = _payment(request, public_id)
+    if not payment.is_finished or payment.card_id is None or payment.state == Payment.State.SUCCEEDED:
+        return redirect("billing:payment-detail", request.organization.slug, payment.public_id)
+    try:
+        begun = start_again(payment=payment, user=request.user, now=timezone.now())
+    except (UnableToTopUp, UnableToCollect) as error:
+        messages.error(request, str(error))
+        return redirect("billing:payment-detail", request.organization.slug, payment.public_id)
+    return redirect("billing:payment-checkout", request.organization.slug, begun.public_id)
 
 
 def _credit_page(request: OrganizationRequest, form: TopUpForm) -> HttpResponse:

@@ -6,6 +6,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from accounts.models import Organization, Project, User
 from billing.models import (
+    AutoReload,
     BillingAccount,
     CapWarning,
     Contract,
@@ -180,6 +181,22 @@ def make_refund(
         decided_at=None if is_asked else now,
         ended_at=None if is_asked or state in Refund.ON_THE_WAY else now,
         look_at=now,
+    )
+
+
+def make_auto_reload(
+    organization: Organization, *, is_on: bool = True, changed_by: User | None = None, now: datetime = NOW
+) -> AutoReload:
+    """When less than $10 is left, buy $50, in a month at most $200."""
+    return AutoReload.objects.create(
+        organization=organization,
+        is_on=is_on,
+        threshold_cents=10_00,
+        amount_cents=50_00,
+        ceiling_cents=200_00,
+        off_because="" if is_on else AutoReload.Why.FAILURES,
+        changed_by=changed_by,
+        changed_at=now,
     )
 
 
