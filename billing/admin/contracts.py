@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from accounts.access import is_sign_in_recent
 from accounts.models import Organization, User
 from billing.admin.reading import ReadingAdmin, organization_of
-from billing.forms import ContractEndForm, ContractForm
+from billing.forms.contracts import ContractEndForm, ContractForm
 from billing.models import Contract
 from billing.selectors import burn_downs, contract_twin, staff_contracts
 from billing.services.contracts import (

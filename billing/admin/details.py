@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from billing.admin.reading import ReadingAdmin, organization_of
-from billing.forms import TaxConfirmationForm
+from billing.forms.details import TaxConfirmationForm
 from billing.models import BillingDetails
 from billing.selectors.details import details_rows
 from billing.services.details import CONFIRM, UnableToChangeDetails, confirm_tax_details

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from accounts.access import is_sign_in_recent
 from accounts.models import User
 from billing.admin.reading import ReadingAdmin
-from billing.forms import FateSearchForm, UsageDecisionForm
+from billing.forms.usage import FateSearchForm, UsageDecisionForm
 from billing.models import UsageFate
 from billing.selectors import fates
 from billing.services.usage_decisions import PERMISSION, UnableToDecide, accept_event, refuse_event

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from accounts.access import is_sign_in_recent
 from accounts.models import Organization, User
 from billing.admin.reading import ReadingAdmin
-from billing.forms import GoodwillForm
+from billing.forms.finance import GoodwillForm
 from billing.models import Goodwill
 from billing.selectors.staff_invoices import find_goodwill, goodwill_rows
 from billing.services.goodwill import DECIDE, PROPOSE, decline_goodwill, give_goodwill, propose_goodwill

@@ -17,7 +17,7 @@ from accounts.access import is_sign_in_recent
 from accounts.models import AuditEvent, User
 from billing.admin.payments import more_of
 from billing.admin.reading import ReadingAdmin
-from billing.forms import CreditNoteForm, StaffSearchForm
+from billing.forms.finance import CreditNoteForm, StaffSearchForm
 from billing.models import CreditNote, Invoice
 from billing.selectors import staff_invoices
 from billing.selectors.invoices import invoice_page

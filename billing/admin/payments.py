@@ -6,7 +6,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
 from billing.admin.reading import ReadingAdmin
-from billing.forms import StaffSearchForm
+from billing.forms.finance import StaffSearchForm
 from billing.models import Payment
 from billing.selectors.staff_invoices import payment_page_of
 from portal.lib.tenancy import as_platform

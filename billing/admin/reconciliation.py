@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from accounts.access import is_sign_in_recent
 from accounts.models import User
 from billing.admin.reading import ReadingAdmin
-from billing.forms import ExplanationForm
+from billing.forms.finance import ExplanationForm
 from billing.models import Difference
 from billing.selectors.nightly import agreement_page
 from billing.services.reconciling import EXPLAIN, UnableToExplain, explain_difference

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from accounts.access import is_sign_in_recent
 from accounts.models import User
 from billing.admin.reading import ReadingAdmin, organization_of
-from billing.forms import RefundForm
+from billing.forms.finance import RefundForm
 from billing.models import Payment, Refund
 from billing.selectors import refunds
 from billing.services.refunds import APPROVE, PROPOSE, approve_refund, decline_refund, propose_refund

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from accounts.access import is_sign_in_recent
 from accounts.models import User
 from billing.admin.reading import ReadingAdmin
-from billing.forms import SkuCostForm
+from billing.forms.finance import SkuCostForm
 from billing.models import SkuCost
 from billing.selectors.staff_revenue import newest_month, revenue_of
 from billing.services.costs import ENTER, enter_cost

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Organization, User
 from billing.admin.reading import ReadingAdmin
-from billing.forms import SuspensionForm
+from billing.forms.finance import SuspensionForm
 from billing.models import Standing
 from billing.selectors.standing import standing_rows
 from billing.services.standing import APPROVE, UnableToSuspend, approve_suspension

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Organization, OrganizationTerms, User
 from billing.admin.reading import ReadingAdmin, organization_of
-from billing.forms import TermsForm
+from billing.forms.contracts import TermsForm
 from billing.selectors import terms as selectors
 from billing.services.terms import APPROVE, PROPOSE, approve_terms, discard_terms, end_terms, propose_terms
 from portal.lib.errors import DomainError

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Organization, User
 from billing.admin.reading import ReadingAdmin, organization_of
-from billing.forms import TransferDisputeForm, TransferForm
+from billing.forms.transfers import TransferDisputeForm, TransferForm
 from billing.models import BankTransfer
 from billing.selectors import transfers as selectors
 from billing.services.transfers import (

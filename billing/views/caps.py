@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
 from accounts.models import ApiKey, Permission, Project
 from billing import selectors
-from billing.forms import CapForm
+from billing.forms.caps import CapForm
 from billing.models import SpendCap
 from billing.services.caps import CapTarget, UnableToSetCap, remove_cap, set_cap
 from portal.lib.money import nano_to_decimal

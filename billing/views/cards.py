@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
 from accounts.models import Permission
 from billing import selectors
-from billing.forms import AutoReloadForm
+from billing.forms.credit import AutoReloadForm
 from billing.models import PaymentMethod
 from billing.selectors import cards
 from billing.selectors.auto_reload import reload_view

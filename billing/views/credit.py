@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
 from accounts.models import Permission
 from billing import selectors
-from billing.forms import TopUpForm
+from billing.forms.credit import TopUpForm
 from billing.models import Payment
 from billing.selectors import disputes, refunds
 from billing.services.refunds import UnableToRefund, ask_for_refund

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required
 from accounts.models import Permission
-from billing.forms import DetailsForm
+from billing.forms.details import DetailsForm
 from billing.selectors.details import details_of
 from billing.services.details import BadTaxId, NeedsPurchaseOrder, UnableToChangeDetails, change_details
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import OrganizationRequest, organization_required
 from accounts.models import Permission
 from billing import selectors
-from billing.forms import SpendForm
+from billing.forms.spend import SpendForm
 from billing.selectors import EventRow
 from portal.lib.exports import csv_lines, json_lines
 from portal.lib.http import page_or_partial

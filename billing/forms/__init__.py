@@ -1,0 +1,1 @@
+"""What people and addresses may tell billing, by subject."""
