@@ -1,3 +1,4 @@
+# Long because it is one list: every table with what it holds, how long and why.
 """How long usage, caps and credit are kept."""
 
 from accounts.retention import HELD_BY_ORGANIZATION, MADE_BY, ORGANIZATION, PROJECT, USER

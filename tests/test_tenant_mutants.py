@@ -152,7 +152,7 @@ ELSEWHERE = {
     "billing/services/credit_notes.py:issue_credit_note:0": PLATFORM,
     "billing/services/invoices.py:_discard_drafts_before:0": PLATFORM,
     "billing/services/invoices.py:draft_invoice:0": PLATFORM,
-    "billing/services/invoices.py:settle_invoice:0": PLATFORM,
+    "billing/services/invoice_settling.py:settle_invoice:0": PLATFORM,
     "billing/services/invoices.py:void_invoice:0": PLATFORM,
     "billing/services/month_closing.py:close_months_of:0": PLATFORM,
     "billing/services/tier_room.py:tier_room:0": PLATFORM,

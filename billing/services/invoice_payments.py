@@ -12,7 +12,7 @@ from accounts.services.audit import record_event
 from billing.models import AccountKind, BillingAccount, Invoice, LedgerEntry, Payment, PaymentMethod, Route
 from billing.selectors.owed import still_due_cents
 from billing.services.credits import lock_cap
-from billing.services.invoices import settle_invoice
+from billing.services.invoice_settling import settle_invoice
 from billing.services.ledger import Journal, Line, post
 from portal.lib.errors import DomainError
 from portal.lib.jobs import enqueue

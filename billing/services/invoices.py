@@ -1,4 +1,4 @@
-"""Draft, issue, void and settle invoices. Rules: docs/algorithms/invoicing.md.
+"""Draft, issue and void invoices. Rules: docs/algorithms/invoicing.md.
 
 Locks: the organization's credit, its invoice, ledger accounts, the series of numbers, the audit log. The credit's lock
 is what two closers wait at, and what keeps usage from being counted while it is billed.
@@ -6,48 +6,36 @@ is what two closers wait at, and what keeps usage from being counted while it is
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization, Project
 from accounts.services.audit import record_event
 from billing.invoicing import Bill, Commitment, Credit, Payer, Terms, bill
 from billing.models import (
-    AccountKind,
     Contract,
     CreditNote,
     Invoice,
     InvoicedBucket,
     InvoiceLine,
     InvoiceSeries,
-    LedgerEntry,
-    Route,
-    SpendCap,
 )
 from billing.selectors.commitments import commitments_of, frozen
-from billing.selectors.owed import paid_source, room_nano_of, still_due_cents, transferred_cents_of
+from billing.selectors.owed import transferred_cents_of
 from billing.selectors.unbilled import Grants, Unbilled, grants_of, overrun_nano_of, terms_of, unbilled_usage
-from billing.services.credits import lock_account, lock_cap
+from billing.services.credits import lock_cap
 from billing.services.invoice_posting import invoice_source, post_invoice
-from billing.services.ledger import Journal, Line, post, reverse
+from billing.services.invoice_states import UnableToInvoice, locked_invoice, move, refuse_unless
+from billing.services.ledger import reverse
 from billing.services.standing import relieve
-from billing.services.terms_room import fit_room, take_room
 from billing.services.tier_room import changes_room, return_tier_room, settle_tier_room, tier_room
-from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 from portal.lib.periods import Period, hour_of, month_of
 
 Status = Invoice.Status
-
-
-class UnableToInvoice(DomainError):
-    """The invoice is not in a state, or the month not over, for what was asked."""
-
-    code: ClassVar[str] = "unable_to_invoice"
 
 
 @transaction.atomic
@@ -83,17 +71,17 @@ def draft_invoice(
 @transaction.atomic
 def begin_closing(*, invoice: Invoice, now: datetime) -> Invoice:
     """Take a draft up for issue. One that is closing already, or that somebody issued meanwhile, stays as it is."""
-    invoice = _locked(invoice, now)
+    invoice = locked_invoice(invoice, now)
     if invoice.status != Status.CLOSING and invoice.issued_at is None:
-        _move(invoice, Status.CLOSING)
+        move(invoice, Status.CLOSING)
     return invoice
 
 
 @transaction.atomic
 def reopen_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
     """Put an invoice that is closing back to its draft, for something to be mended first."""
-    invoice = _locked(invoice, now)
-    _move(invoice, Status.DRAFT)
+    invoice = locked_invoice(invoice, now)
+    move(invoice, Status.DRAFT)
     record_event(
         "invoice.reopened", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
@@ -107,7 +95,7 @@ def issue_invoice(*, invoice: Invoice, now: datetime, terms: Terms | None = None
     Safe to call twice at once: an issued invoice is returned as it is. Where what is taken back came to be more than
     what is charged, it becomes a draft again. Raises UnableToInvoice unless it is closing.
     """
-    invoice = _locked(invoice, now)
+    invoice = locked_invoice(invoice, now)
     if invoice.issued_at is not None:
         return invoice
     if invoice.status != Status.CLOSING:
@@ -117,7 +105,7 @@ def issue_invoice(*, invoice: Invoice, now: datetime, terms: Terms | None = None
     basis = _basis_of(organization, period, terms or terms_of(organization))
     made = _bill(period, basis)
     if made is None:
-        _move(invoice, Status.DRAFT)
+        move(invoice, Status.DRAFT)
         return invoice
     cap = lock_cap(organization_id=organization.pk, now=now)
     room = tier_room(cap, changes_room(one.line for one in made.lines))
@@ -155,8 +143,8 @@ def void_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
 
     Raises UnableToInvoice for one that is not open, and where a later invoice builds on it: write a credit note.
     """
-    invoice = _locked(invoice, now)
-    _refuse_unless(invoice, Status.VOID)
+    invoice = locked_invoice(invoice, now)
+    refuse_unless(invoice, Status.VOID)
     mine = Invoice.objects.of_organization(invoice.organization_id)
     if mine.issued().live().filter(period_start__gt=invoice.period_start).exists():
         raise UnableToInvoice(_("A later invoice was issued since: write a credit note instead."))
@@ -165,76 +153,11 @@ def void_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
     if transferred_cents_of(invoice):
         raise UnableToInvoice(_("A bank transfer has paid part of it already."))
     reverse(organization_id=invoice.organization_id, source=invoice_source(invoice), effective_at=now, now=now)
-    _move(invoice, Status.VOID)
+    move(invoice, Status.VOID)
     return_tier_room(lock_cap(organization_id=invoice.organization_id, now=now))
     relieve(organization_id=invoice.organization_id, now=now)
     record_event(
         "invoice.voided", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
-    )
-    return invoice
-
-
-@transaction.atomic
-def settle_invoice(*, invoice: Invoice, paid_into: AccountKind, now: datetime) -> Invoice:
-    """Mark an invoice as paid in full, and give the room that it took of the organization's credit back.
-
-    paid_into: CASH for a transfer that arrived, CASH_IN_TRANSIT for what a payment provider collected. One that is paid
-    stays as it is. Raises UnableToInvoice where it is neither open nor uncollectible.
-    """
-    invoice = _locked(invoice, now)
-    if invoice.status == Status.PAID:
-        return invoice
-    _refuse_unless(invoice, Status.PAID)
-    _post_due(invoice, LedgerEntry.Code.PAYMENT, paid_into, _next_source(invoice), now)
-    return mark_paid(invoice=invoice, now=now)
-
-
-@transaction.atomic
-def mark_paid(*, invoice: Invoice, now: datetime) -> Invoice:
-    """Note that an invoice is paid whose money the ledger has already, and give back the room that it took.
-
-    The caller holds the organization's locks (`lock_account`). Raises UnableToInvoice for one that cannot be paid.
-    """
-    if invoice.status == Status.UNCOLLECTIBLE:
-        reverse(organization_id=invoice.organization_id, source=_given_up(invoice), effective_at=now, now=now)
-    invoice.paid_at = now
-    _move(invoice, Status.PAID)
-    SpendCap.objects.of_organization(invoice.organization_id).update(limit_nano=F("limit_nano") + room_nano_of(invoice))
-    fit_room(organization_id=invoice.organization_id)
-    relieve(organization_id=invoice.organization_id, now=now)
-    record_event(
-        "invoice.paid", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
-    )
-    return invoice
-
-
-@transaction.atomic
-def owe_again(*, invoice: Invoice, now: datetime) -> Invoice:
-    """Open an invoice again whose payment the ledger has taken back; one that is not paid stays as it is.
-
-    What it owes takes room again, even where that was used meanwhile. The caller holds the lock of the organization's
-    credit.
-    """
-    if invoice.status != Status.PAID:
-        return invoice
-    invoice.paid_at = None
-    _move(invoice, Status.OPEN)
-    take_room(organization_id=invoice.organization_id, amount_nano=room_nano_of(invoice))
-    record_event(
-        "invoice.owed_again", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
-    )
-    return invoice
-
-
-@transaction.atomic
-def give_up_invoice(*, invoice: Invoice, now: datetime) -> Invoice:
-    """Write an open invoice off as uncollectible; it may still be paid. It gives no room back."""
-    invoice = _locked(invoice, now)
-    _refuse_unless(invoice, Status.UNCOLLECTIBLE)
-    _post_due(invoice, LedgerEntry.Code.WRITE_OFF, AccountKind.WRITE_OFF, _given_up(invoice), now)
-    _move(invoice, Status.UNCOLLECTIBLE)
-    record_event(
-        "invoice.given_up", organization_id=invoice.organization_id, target=("invoice", invoice.public_id), now=now
     )
     return invoice
 
@@ -246,25 +169,6 @@ def next_number(prefix: str) -> str:
     series.last_number += 1
     series.save(update_fields=["last_number"])
     return f"{prefix}-{series.last_number:06}"
-
-
-def _locked(invoice: Invoice, now: datetime) -> Invoice:
-    lock_account(organization_id=invoice.organization_id, now=now)
-    return Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk)
-
-
-def _refuse_unless(invoice: Invoice, status: Invoice.Status) -> None:
-    if not invoice.can_become(status):
-        raise UnableToInvoice(
-            _("Invoice %(invoice)s is %(status)s, and cannot become %(wanted)s.")
-            % {"invoice": invoice, "status": invoice.get_status_display().lower(), "wanted": status.label.lower()}
-        )
-
-
-def _move(invoice: Invoice, status: Invoice.Status) -> None:
-    _refuse_unless(invoice, status)
-    invoice.status = status
-    invoice.save(update_fields=["status", "paid_at"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,21 +292,3 @@ def _discard_drafts_before(invoice: Invoice) -> None:
     # Months that had more taken back than charged: this invoice has their usage.
     earlier = Invoice.objects.of_organization(invoice.organization_id).filter(period_start__lt=invoice.period_start)
     earlier.filter(status__in=[Status.DRAFT, Status.CLOSING]).update(status=Status.VOID)
-
-
-def _given_up(invoice: Invoice) -> str:
-    return f"invoice-given-up:{invoice.public_id}"
-
-
-def _next_source(invoice: Invoice) -> str:
-    """Return the source of the next payment: an invoice whose payment was taken back is paid again."""
-    source = paid_source(invoice)
-    mine = LedgerEntry.objects.filter(organization_id=invoice.organization_id)
-    before = mine.filter(Q(source=source) | Q(source__startswith=f"{source}:")).values("journal_id").distinct().count()
-    return f"{source}:{before}" if before else source
-
-
-def _post_due(invoice: Invoice, code: LedgerEntry.Code, debit: AccountKind, source: str, now: datetime) -> None:
-    if due_cents := still_due_cents(invoice):
-        line = Line(code, Route(debit), Route(AccountKind.RECEIVABLE), due_cents * NANO_PER_CENT)
-        post(Journal(invoice.organization_id, source, now, (line,)), now=now)

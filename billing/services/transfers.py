@@ -31,7 +31,7 @@ from billing.selectors.owed import still_due_cents
 from billing.selectors.terms import OWING
 from billing.services.credits import Award, add_credit, lock_account, lock_cap
 from billing.services.details import billing_addresses
-from billing.services.invoices import mark_paid, owe_again
+from billing.services.invoice_settling import mark_paid, owe_again
 from billing.services.ledger import Journal, Line, Overdraft, post, reverse
 from billing.services.terms import staff_actor
 from portal.lib.errors import DomainError

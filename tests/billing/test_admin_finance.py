@@ -13,14 +13,8 @@ from billing.selectors import staff_invoices
 from billing.selectors.staff_receivables import column_of, receivables
 from billing.services.credit_notes import issue_credit_note
 from billing.services.credits import lock_cap
-from billing.services.invoices import (
-    begin_closing,
-    draft_invoice,
-    give_up_invoice,
-    issue_invoice,
-    settle_invoice,
-    void_invoice,
-)
+from billing.services.invoice_settling import give_up_invoice, settle_invoice
+from billing.services.invoices import begin_closing, draft_invoice, issue_invoice, void_invoice
 from billing.services.usage import record_usage
 from catalog.models import Price
 from portal.lib.money import NANO_PER_USD

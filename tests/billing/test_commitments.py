@@ -25,7 +25,8 @@ from billing.services.contracts import (
     publish_contract,
 )
 from billing.services.credit_notes import issue_credit_note, propose_credit_note
-from billing.services.invoices import settle_invoice, void_invoice
+from billing.services.invoice_settling import settle_invoice
+from billing.services.invoices import void_invoice
 from billing.services.month_closing import close_due_months, close_months_of
 from billing.verify_invoice import main
 from portal.lib.money import NANO_PER_CENT, NANO_PER_USD, usd_to_nano

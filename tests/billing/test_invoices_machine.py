@@ -39,7 +39,7 @@ from billing.models.ledger import CREDIT
 from billing.rating import ProjectQuantities, tier_shares
 from billing.selectors import balance_of, prove_ledger
 from billing.selectors.unbilled import unbilled_usage
-from billing.services import credit_expiry, invoices, month_closing
+from billing.services import credit_expiry, invoice_settling, invoices, month_closing
 from billing.services.credits import Award, award_credit
 from billing.services.usage import UsageRecord
 from catalog.models import Price
@@ -137,7 +137,7 @@ class Months(RuleBasedStateMachine):
     @rule(into=st.sampled_from([AccountKind.CASH, AccountKind.CASH_IN_TRANSIT]))
     def pay(self, into: AccountKind) -> None:
         if invoice := self.invoices.filter(status="open").first():
-            invoices.settle_invoice(invoice=invoice, paid_into=into, now=self.clock)
+            invoice_settling.settle_invoice(invoice=invoice, paid_into=into, now=self.clock)
 
     @rule()
     def void(self) -> None:

@@ -28,7 +28,8 @@ from billing.services.contracts import (
 )
 from billing.services.credit_notes import issue_credit_note
 from billing.services.credits import lock_cap
-from billing.services.invoices import draft_invoice, settle_invoice, void_invoice
+from billing.services.invoice_settling import settle_invoice
+from billing.services.invoices import draft_invoice, void_invoice
 from billing.services.ledger import Journal, Line, post
 from billing.services.month_closing import close_month, close_months_of
 from billing.services.payments import mail_payments

@@ -14,7 +14,8 @@ from billing.services.credit_notes import (
     issue_credit_note,
     propose_credit_note,
 )
-from billing.services.invoices import settle_invoice, void_invoice
+from billing.services.invoice_settling import settle_invoice
+from billing.services.invoices import void_invoice
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_USD
 from tests.billing.test_services_invoices import (

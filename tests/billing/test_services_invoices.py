@@ -13,16 +13,9 @@ from billing.selectors import balance_of, prove_ledger
 from billing.selectors.unbilled import unbilled_buckets
 from billing.services.credit_expiry import expire_credits
 from billing.services.credits import Award, UnableToAward, award_credit, lock_cap
-from billing.services.invoices import (
-    UnableToInvoice,
-    begin_closing,
-    draft_invoice,
-    give_up_invoice,
-    issue_invoice,
-    reopen_invoice,
-    settle_invoice,
-    void_invoice,
-)
+from billing.services.invoice_settling import give_up_invoice, settle_invoice
+from billing.services.invoice_states import UnableToInvoice
+from billing.services.invoices import begin_closing, draft_invoice, issue_invoice, reopen_invoice, void_invoice
 from billing.services.month_closing import close_due_months, close_month, close_months_of
 from billing.services.usage import UsageRecord, record_usage
 from portal.lib.money import NANO_PER_USD

@@ -14,7 +14,7 @@ from billing.invoicing.dunning import SCHEDULE, Event, Letter, State, UnknownTra
 from billing.models import AccountKind, Invoice, Reservation, SpendCap, Standing, StandingLetter
 from billing.services.caps import CapTarget, UnableToSetCap, set_cap
 from billing.services.credit_notes import issue_credit_note, propose_credit_note
-from billing.services.invoices import give_up_invoice, settle_invoice
+from billing.services.invoice_settling import give_up_invoice, settle_invoice
 from billing.services.limits import Payer
 from billing.services.month_closing import close_months_of
 from billing.services.reservations import BudgetExceeded, Suspended, extend, reserve

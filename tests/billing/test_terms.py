@@ -12,7 +12,8 @@ from billing.models import AccountKind, CreditGrant, Invoice, Reservation, Route
 from billing.selectors import balance_of, prove_ledger
 from billing.services.credit_notes import issue_credit_note, propose_credit_note
 from billing.services.credits import Award, award_credit
-from billing.services.invoices import give_up_invoice, settle_invoice, void_invoice
+from billing.services.invoice_settling import give_up_invoice, settle_invoice
+from billing.services.invoices import void_invoice
 from billing.services.limits import Payer
 from billing.services.month_closing import close_months_of
 from billing.services.reservations import BudgetExceeded, reserve

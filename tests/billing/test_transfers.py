@@ -17,7 +17,9 @@ from billing.models import AccountKind, BankTransfer, CreditGrant, Invoice, Rout
 from billing.selectors import balance_of, prove_ledger
 from billing.selectors.owed import still_due_cents
 from billing.services.credit_notes import issue_credit_note, propose_credit_note
-from billing.services.invoices import UnableToInvoice, give_up_invoice, settle_invoice, void_invoice
+from billing.services.invoice_settling import give_up_invoice, settle_invoice
+from billing.services.invoice_states import UnableToInvoice
+from billing.services.invoices import void_invoice
 from billing.services.month_closing import close_months_of
 from billing.services.transfers import (
     ArrivedTransfer,
