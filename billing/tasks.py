@@ -8,6 +8,7 @@ from billing.services import (
     auto_reload,
     cap_warnings,
     cards,
+    collecting,
     credit_expiry,
     disputes,
     invoice_files,
@@ -149,6 +150,11 @@ def tell_of_prices(**_future: object) -> None:
 @shared_task(name="billing.reconcile", base=PortalTask, platform=True)
 def reconcile(**_future: object) -> None:
     nightly.reconcile(now=timezone.now())
+
+
+@shared_task(name="billing.collect_due_invoices", base=PortalTask, platform=True)
+def collect_due_invoices(**_future: object) -> None:
+    collecting.collect_due_invoices(now=timezone.now())
 
 
 @shared_task(name="billing.work_terms", base=PortalTask, platform=True)

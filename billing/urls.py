@@ -48,6 +48,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("webhooks/stripe", webhooks.stripe, name="stripe-webhook"),
     path("o/<slug:organization>/invoices/", invoices.invoice_list, name="invoice-list"),
     path("o/<slug:organization>/invoices/<str:public_id>/", invoices.invoice_detail, name="invoice-detail"),
+    path("o/<slug:organization>/invoices/<str:public_id>/pay/", invoices.invoice_pay, name="invoice-pay"),
     path("o/<slug:organization>/invoices/<str:public_id>/invoice.pdf", invoices.invoice_pdf, name="invoice-pdf"),
     path(
         "o/<slug:organization>/invoices/<str:public_id>/invoice.jsonl", invoices.invoice_export, name="invoice-export"

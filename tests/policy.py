@@ -223,6 +223,7 @@ POLICY: dict[str, Rule] = {
     "billing:stripe-webhook": of(Audience.SIGNED),
     "billing:invoice-list": of(Permission.VIEW_SPEND),
     "billing:invoice-detail": of(Permission.VIEW_SPEND, public_id="invoice"),
+    "billing:invoice-pay": of(Permission.MANAGE_BILLING, public_id="invoice"),
     "billing:invoice-pdf": of(Permission.VIEW_SPEND, public_id="invoice"),
     "billing:invoice-export": of(Permission.VIEW_SPEND, public_id="invoice"),
     "billing:api-key": of(Audience.KEY),

@@ -122,3 +122,30 @@ def next_action_at(state: State, done: int, scheduled: datetime, now: datetime) 
         return None
     from_when = scheduled if now - scheduled < PUNCTUAL else now
     return from_when + (actions[done].after - actions[done - 1].after)
+
+
+# So long after an invoice is due its kept card is charged, once each.
+CHARGES = tuple(timedelta(days=days) for days in (0, 1, 3, 5, 7))
+# What a bank says to no card again, or only to its holder; another try would be the same no.
+FINAL_REFUSALS = frozenset(
+    {
+        "authentication_required",
+        "expired_card",
+        "fraudulent",
+        "invalid_account",
+        "lost_card",
+        "pickup_card",
+        "restricted_card",
+        "stolen_card",
+    }
+)
+
+
+def next_charge_at(due_at: datetime, refusals: Sequence[str]) -> datetime | None:
+    """Return when a kept card is charged next for an invoice; None when it is not any more.
+
+    refusals: the provider's words for why the charges so far failed, of the card that is kept now.
+    """
+    if len(refusals) >= len(CHARGES) or FINAL_REFUSALS.intersection(refusals):
+        return None
+    return due_at + CHARGES[len(refusals)]

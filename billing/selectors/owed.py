@@ -61,3 +61,13 @@ def still_due_cents(invoice: Invoice) -> int:
     noted = noted_of(invoice)
     paid_cents = transferred_cents_of(invoice) + settled_cents_of(invoice)
     return invoice.due_cents - noted.owed_cents - noted.tax_cents - paid_cents
+
+
+# The payment provider charges no less; what is below is carried forward.
+SMALLEST_CENTS = 50
+
+
+def payable_cents(invoice: Invoice) -> int:
+    """Return what of an invoice can be paid by card now, 0 where nothing can."""
+    cents = still_due_cents(invoice) if invoice.status in (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE) else 0
+    return cents if cents >= SMALLEST_CENTS else 0

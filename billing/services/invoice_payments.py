@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from accounts.services.audit import record_event
 from billing.models import AccountKind, BillingAccount, Invoice, LedgerEntry, Payment, PaymentMethod, Route
-from billing.selectors.owed import still_due_cents
+from billing.selectors.owed import payable_cents, still_due_cents
 from billing.services.credits import lock_cap
 from billing.services.invoice_settling import settle_invoice
 from billing.services.ledger import Journal, Line, post
@@ -20,8 +20,6 @@ from portal.lib.money import NANO_PER_CENT, decimal_string
 
 log = structlog.get_logger(__name__)
 
-# The provider charges no less; what is below is carried forward.
-SMALLEST_CENTS = 50
 FIRST_LOOK = timedelta(minutes=10)
 _PAYABLE = (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE)
 
@@ -82,8 +80,8 @@ def _start(
     under_way = Payment.objects.unfinished().filter(organization_id=invoice.organization_id, invoice=invoice).first()
     if under_way is not None:
         return under_way
-    cents = still_due_cents(invoice) if invoice.status in _PAYABLE else 0
-    if cents < SMALLEST_CENTS:
+    cents = payable_cents(invoice)
+    if not cents:
         raise UnableToCollect(_("Nothing of this invoice is left to pay by card."))
     BillingAccount.objects.get_or_create(organization_id=invoice.organization_id, defaults={"created_at": now})
     payment = Payment.objects.create(

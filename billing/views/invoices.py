@@ -4,19 +4,25 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import structlog
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import OrganizationRequest, organization_required
 from accounts.models import Permission
 from billing.models import Invoice
+from billing.selectors import sells_credit
 from billing.selectors.invoice_export import export_records
 from billing.selectors.invoice_files import kept_file_of
 from billing.selectors.invoices import invoice_page, invoice_row, invoice_rows
+from billing.selectors.owed import payable_cents
+from billing.services.invoice_payments import UnableToCollect, start_invoice_payment
 from portal.lib.exports import json_lines
+from portal.lib.money import NANO_PER_CENT, display_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +59,27 @@ def invoice_detail(request: OrganizationRequest, public_id: str) -> HttpResponse
     """Show an invoice; one that is being prepared says so."""
     invoice = get_object_or_404(Invoice.objects.owned_by(request.organization), public_id=public_id)
     page = None if invoice.issued_at is None else invoice_page(invoice)
-    return render(request, "billing/invoice_detail.html", {"invoice": invoice_row(invoice), "page": page})
+    may_pay = request.membership.may(Permission.MANAGE_BILLING) and sells_credit()
+    left_cents = payable_cents(invoice) if may_pay else 0
+    context = {
+        "invoice": invoice_row(invoice),
+        "page": page,
+        "left_to_pay": display_usd(left_cents * NANO_PER_CENT) if left_cents else "",
+    }
+    return render(request, "billing/invoice_detail.html", context)
+
+
+@organization_required(Permission.MANAGE_BILLING)
+@require_POST
+def invoice_pay(request: OrganizationRequest, public_id: str) -> HttpResponse:
+    """Start to pay what is left of an invoice by card. The row is committed with this answer; the next page asks."""
+    invoice = _issued(request, public_id)
+    try:
+        payment = start_invoice_payment(invoice=invoice, user=request.user, now=timezone.now())
+    except UnableToCollect as error:
+        messages.error(request, str(error))
+        return redirect("billing:invoice-detail", request.organization.slug, invoice.public_id)
+    return redirect("billing:payment-checkout", request.organization.slug, payment.public_id)
 
 
 @organization_required(Permission.VIEW_SPEND)

@@ -196,6 +196,7 @@ WITHOUT_PROOF: dict[str, str] = {
     "accounts:audit-endpoint-test": "sends nothing of the log, to an address that was proved when it was written",
     "billing:top-up": "leads to the provider's page, where the card is asked for",
     "billing:payment-cancel": "charges nothing",
+    "billing:invoice-pay": "leads to the provider's page, where the card is asked for",
     "billing:payment-again": "leads to the provider's page, where the card is asked for",
     "billing:card-add": "leads to the provider's page, where the card is typed",
     "billing:card-remove": "takes away and gives nothing",

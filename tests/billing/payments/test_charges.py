@@ -1,5 +1,6 @@
 """Kept cards are charged without their holder: once, within what was agreed, and never again after a no."""
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from portal.lib.money import NANO_PER_USD
 from tests.billing.payments.test_cards import keep_card
 from tests.billing.payments.test_refunds import just_signed_in, spend
 from tests.billing.payments.test_top_ups import STARTER, limit_nano, pay
+from tests.billing.test_services_invoices import ON_TERMS
 from tests.doubles.provider import message, tell
 from tests.factories.billing import make_auto_reload, make_payment
 
@@ -261,6 +263,7 @@ def open_invoice(organization, cents=1250):
         owed_cents=cents,
         due_cents=cents,
         counted_below=0,
+        terms=asdict(ON_TERMS),
         drafted_at=timezone.now(),
         issued_at=timezone.now(),
         due_at=timezone.now(),
