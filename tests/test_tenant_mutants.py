@@ -24,7 +24,7 @@ import tests.support
 from accounts.models import Scope
 from billing.models import SpendCap
 from dev.paths import ROOT
-from tests.mutated import WORKER
+from tests.mutated import worker_for
 from tests.own_database import SUPERUSER
 from tests.readings import Readings
 from tests.support import undone
@@ -308,8 +308,10 @@ def test_what_no_question_notices_the_named_tests_do(file: str):
     # The other files call services as the superuser, whom no policy holds back: there is no `on` to see.
     states = "off,on" if file in SERVED else "off"
     command = [sys.executable, "-m", "tests.mutated", states, file, *sorted(names)]
+    # Two of these may run at once, each on a database of its own.
+    worker = worker_for(os.environ.get("PYTEST_XDIST_WORKER", ""))
     run = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTEST_XDIST_WORKER": WORKER}, capture_output=True, text=True
+        command, cwd=ROOT, env={**os.environ, "PYTEST_XDIST_WORKER": worker}, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr[-4000:]
 
