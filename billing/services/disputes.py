@@ -17,6 +17,7 @@ from billing.selectors.disputes import can_be_answered
 from billing.selectors.evidence import evidence_for
 from billing.services.credits import lock_cap
 from billing.services.dispute_money import freeze, give_back, lose, thaw, withdraw
+from billing.services.standing import UnableToDispute, end_dispute, open_dispute
 from portal.lib.context import PORTAL
 from portal.lib.crashpoints import crashpoint
 from portal.lib.errors import DomainError
@@ -101,6 +102,7 @@ def settle_dispute(*, seen: DisputeSeen, now: datetime) -> Dispute.State | None:
     dispute.save()
     if before != became:
         enqueue("billing.mail_disputes")
+        _follow(dispute.organization_id, now)
         _record(f"dispute.{_VERBS[became]}", dispute, now)
     crashpoint("dispute_before_commit")
     return became
@@ -197,6 +199,22 @@ def _move_money(dispute: Dispute, payment: Payment, cap: SpendCap, now: datetime
     freeze(dispute, payment, cap, now)
     if dispute.state == State.LOST:
         lose(dispute, grant, now)
+
+
+def _follow(organization_id: int, now: datetime) -> None:
+    """Let the organization stand disputed while any of its payments is, and as before once none is.
+
+    What a lost one leaves owed is in the ledger; no page takes it yet, so nobody is dunned for it.
+    """
+    is_contested = Dispute.objects.filter(organization_id=organization_id).contested().exists()
+    try:
+        if is_contested:
+            open_dispute(organization_id=organization_id, now=now)
+        else:
+            end_dispute(organization_id=organization_id, is_won=True, now=now)
+    except UnableToDispute:
+        # It is suspended, and stays so whatever a bank says; or nothing of it was disputed here.
+        return
 
 
 def _tell_of_surprise(seen: DisputeSeen, before: str, became: Dispute.State | None) -> None:

@@ -8,9 +8,9 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, Organization
 from accounts.services.staff import StaffGroup
-from billing.models import AccountKind, CreditGrant, Dispute, Payment, SpendCap, StripeEvent
+from billing.models import AccountKind, CreditGrant, Dispute, Payment, SpendCap, Standing, StripeEvent
 from billing.selectors import prove_ledger
 from billing.selectors.unbilled import grants_of
 from billing.services.credit_expiry import expire_credits
@@ -244,3 +244,35 @@ def test_another_end_than_the_one_we_know_is_an_alarm(double, browser, organizat
 
     assert "billing.dispute.differs" in log_lines()
     assert limit_nano(organization) == STARTER
+
+
+@pytest.mark.parametrize("outcome", ["won", "lost"])
+def test_an_organization_stands_disputed_until_it_is_decided(double, browser, organization, outcome):
+    _payment, dispute = disputed(double, browser, organization)
+    assert standing_of(organization) == "disputed"
+
+    decide(double, dispute, outcome)
+
+    assert standing_of(organization) == "good"
+
+
+def test_a_question_of_the_bank_changes_no_standing(double, browser, organization):
+    disputed(double, browser, organization, INQUIRED)
+
+    assert standing_of(organization) == "good"
+
+
+def test_who_is_suspended_stays_so_whatever_a_bank_says(double, browser, organization):
+    payment = bought(double, browser, organization, DISPUTED)
+    Standing.objects.create(organization=organization, state="suspended", since=timezone.now())
+    Organization.objects.filter(pk=organization.pk).update(payment_state="suspended")
+
+    hear()
+
+    assert Dispute.objects.get(payment=payment).state == "disputed"
+    assert standing_of(organization) == "suspended"
+
+
+def standing_of(organization):
+    organization.refresh_from_db()
+    return organization.payment_state
