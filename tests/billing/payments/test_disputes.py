@@ -264,7 +264,8 @@ def test_a_question_of_the_bank_changes_no_standing(double, browser, organizatio
 
 def test_who_is_suspended_stays_so_whatever_a_bank_says(double, browser, organization):
     payment = bought(double, browser, organization, DISPUTED)
-    Standing.objects.create(organization=organization, state="suspended", since=timezone.now())
+    now = timezone.now()
+    Standing.objects.create(organization=organization, state="suspended", since=now, began_at=now)
     Organization.objects.filter(pk=organization.pk).update(payment_state="suspended")
 
     hear()
