@@ -19,7 +19,8 @@ _HELD = """
         ) AS holds GROUP BY cap_id
     ) AS held ON held.cap_id = c.id
 """
-# Of an organization's credit: what usage has cost it is what its buckets come to, less what we paid ourselves.
+# Of an organization's credit: what usage has cost it is what its buckets come to, less what we paid ourselves. What
+# tiers had taken off and corrections undid was settled all the while.
 _SETTLED = """
     SELECT o.public_id, c.public_id, c.settled_nano,
            (coalesce(used.amount_nano, 0) - coalesce(ours.amount_nano, 0))::bigint
@@ -30,7 +31,7 @@ _SETTLED = """
         FROM billing_usagebyhour GROUP BY 1
     ) AS used ON used.organization_id = c.organization_id
     LEFT JOIN (
-        SELECT cap_id, sum(amount_nano) AS amount_nano FROM billing_writeoff GROUP BY 1
+        SELECT cap_id, sum(amount_nano) AS amount_nano FROM billing_writeoff WHERE reason <> 'tiers' GROUP BY 1
     ) AS ours ON ours.cap_id = c.id
     WHERE c.scope = 'organization' AND c.period = 'lifetime'
 """

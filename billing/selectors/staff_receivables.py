@@ -36,15 +36,22 @@ class Receivables:
     total: ReceivableRow
 
 
-# Open: what is due, less what notes took back and payments paid. Written off and void ones are owed by nobody.
+# Open: what is due, less what notes took back, and what transfers and other payments paid that were not taken back.
+# Written off and void ones are owed by nobody.
 _OPEN = """
     SELECT o.id, o.slug, i.due_at, i.status = 'paid',
            (i.due_cents - coalesce((
                SELECT sum(n.owed_cents + n.tax_cents) FROM billing_creditnote AS n
                WHERE n.organization_id = i.organization_id AND n.invoice_id = i.id AND n.status = 'issued'), 0)
+           - coalesce((
+               SELECT sum(m.amount_cents) FROM billing_transfermatch AS m
+               JOIN billing_banktransfer AS t ON t.id = m.transfer_id
+               WHERE m.organization_id = i.organization_id AND m.invoice_id = i.id AND t.status = 'confirmed'), 0)
            )::bigint * 10000000 - coalesce((
                SELECT sum(e.amount_nano) FROM billing_ledgerentry AS e
-               WHERE e.organization_id = i.organization_id AND e.source = 'invoice-paid:' || i.public_id), 0)::bigint
+               WHERE e.organization_id = i.organization_id
+                   AND split_part(e.source, ':', 1) = 'invoice-paid' AND split_part(e.source, ':', 2) = i.public_id
+                   AND NOT EXISTS (SELECT FROM billing_ledgerentry AS r WHERE r.reverses_id = e.id)), 0)::bigint
     FROM billing_invoice AS i JOIN accounts_organization AS o ON o.id = i.organization_id
     WHERE i.status IN ('open', 'paid')
     ORDER BY o.slug

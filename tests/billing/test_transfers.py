@@ -16,6 +16,7 @@ from billing.invoicing.matching import Claim, Match, share_out, suggest
 from billing.models import AccountKind, BankTransfer, CreditGrant, Invoice, Route, SpendCap, TransferMatch
 from billing.selectors import balance_of, prove_ledger
 from billing.selectors.owed import still_due_cents
+from billing.selectors.staff_receivables import receivables
 from billing.services.credit_notes import issue_credit_note, propose_credit_note
 from billing.services.invoice_settling import give_up_invoice, settle_invoice
 from billing.services.invoice_states import UnableToInvoice
@@ -93,7 +94,8 @@ def room(organization: Organization) -> int:
 
 
 def state(organization: Organization) -> tuple[object, ...]:
-    """Everything that a transfer moves."""
+    """Everything that a transfer moves, with which finance's page of receivables agrees."""
+    assert receivables(NEXT).total.difference == "0.00"
     return (
         [(one.status, one.paid_at is None, still_due_cents(one)) for one in invoices(organization)],
         [cents(organization, route) for route in (CASH, RECEIVABLE)],
