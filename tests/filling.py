@@ -9,7 +9,17 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import AutoReload, BankTransfer, Contract, CreditNote, Dispute, SpendCap, UsageFate, WriteOff
+from billing.models import (
+    AutoReload,
+    BankTransfer,
+    Contract,
+    CreditNote,
+    Dispute,
+    InvoiceFile,
+    SpendCap,
+    UsageFate,
+    WriteOff,
+)
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
@@ -26,6 +36,7 @@ from tests.factories.accounts import (
     make_directory_token,
     make_domain,
     make_invitation,
+    make_organization,
     make_project_membership,
     make_sso_connection,
     make_sso_identity,
@@ -137,6 +148,14 @@ def bill(organization: Organization, word: str) -> None:
     if not CreditNote.objects.filter(organization=organization).exists():
         invoice = make_invoice(project, now=NOW)
         make_standing(organization, now=NOW)
+        InvoiceFile.objects.create(
+            organization=organization,
+            invoice=invoice,
+            name=f"{organization.public_id}/{invoice.public_id}.jsonl.gz",
+            digest="0" * 64,
+            size=1,
+            made_at=NOW,
+        )
         make_credit_note(invoice, f"outage {word}", now=NOW)
         confirmed = BankTransfer.Status.CONFIRMED
         names = {"statement_line": f"S-{word}", "payer": f"Works {word}", "reference": f"invoice {word}"}
@@ -156,8 +175,9 @@ def pay(organization: Organization, user: User, word: str) -> None:
         now=NOW,
     )
     make_refund(paid, reason=f"bought twice {word}", now=NOW)
-    if not AutoReload.objects.filter(organization=organization).exists():
-        make_auto_reload(organization, changed_by=user, now=NOW)
+    # An organization has one at the most: the next person changes that of another.
+    has_one = AutoReload.objects.filter(organization=organization).exists()
+    make_auto_reload(make_organization() if has_one else organization, changed_by=user, now=NOW)
     make_card(organization, brand=f"brand {word}"[:24], removed_by=user, now=NOW)
     make_dispute(paid, state=Dispute.State.CLOSED, reason=f"reason {word}", now=NOW)
 

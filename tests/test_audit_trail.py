@@ -54,7 +54,7 @@ TYPED_THERE: dict[str, Any] = {
     "accounts:sso-saml": lambda world: {"metadata": metadata_of(SamlProvider())},
     "accounts:domain-list": lambda world: {"name": "night-shift.example"},
     "accounts:domain-detail": lambda world: {"join_role": "viewer"},
-    "billing:auto-reload": lambda world: {"threshold": "20"},
+    "billing:auto-reload": lambda world: {"threshold": "20", "reload_amount": "25", "ceiling": "100"},
     "billing:top-up": lambda world: {"amount": "25"},
     "billing:details": lambda world: {"legal_name": "Acme", "billing_address": "Way 1", "country": "DE"},
 }

@@ -63,6 +63,7 @@ UNREAD = {
     "accounts_keptanswer.content_type": "only who asked gets the answer again",
     "accounts_keptanswer.key": "only who asked gets the answer again",
     "accounts_keptanswer.route": "only who asked gets the answer again",
+    "billing_banktransfer.disputed_because": "between two members of staff",
     "compute_instance.request_digest": "compared with that of a repetition",
 }
 

@@ -124,11 +124,25 @@ PLAIN: dict[Place, set[str]] = {
         *("limit", "name", "overlap_seconds", "public_key", "quantity", "scopes", "stops", "user_data"),
     },
     "query": {
-        *("action", "at", "auto_stop", "auto_stop_at", "auto_stop_hours", "before", "by", "email", "end", "format"),
+        *(
+            "action",
+            "at",
+            "auto_stop",
+            "auto_stop_at",
+            "auto_stop_hours",
+            "back",
+            "before",
+            "by",
+            "email",
+            "end",
+            "format",
+        ),
         *("group_by", "kind", "lease_class", "limit", "max_input", "max_price", "min_context", "min_memory", "name"),
         *("new_public_key", "next", "publisher", "range", "request_key", "sort", "start", "status", "user_data"),
         # Of a directory; what a filter names: tests/test_named_elsewhere.py.
         *("attributes", "count", "excludedAttributes", "filter", "startIndex"),
+        # Whether somebody comes back from the payment provider.
+        "back",
     },
 }
 # What a page would make up anew for each reader, so that two answers can be compared.

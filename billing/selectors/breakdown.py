@@ -71,13 +71,15 @@ _RANKED = """
     ), placed AS (
         SELECT *, row_number() OVER (ORDER BY amount DESC, cause_id) AS place FROM ranked
     )
-    SELECT cause_id, amount, days, amounts
-    FROM placed, LATERAL (
+    SELECT cause_id, amount, days, amounts, project.public_id, project.name
+    FROM placed CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(amount_nano) AS amounts
         FROM billing_spendbycause AS daily
         WHERE organization_id = %(organization_id)s AND cause = %(cause)s AND span_days = 1
               AND day = ANY (%(days)s) AND daily.cause_id = placed.cause_id AND place <= %(most_by_day)s
     ) AS by_day
+    LEFT JOIN accounts_project AS project ON project.organization_id = %(organization_id)s
+        AND project.id = CASE WHEN %(cause)s = 'project' THEN placed.cause_id::bigint END
     ORDER BY place
 """
 
@@ -103,10 +105,11 @@ def break_down(
         cursor.execute(_RANKED, values)
         found = cursor.fetchall()
     rows = found[:most]
-    names = _names(organization, grouping, [row[0] for row in rows])
+    names = {cause_id: Named(public_id, name) for cause_id, *_rest, public_id, name in rows if public_id is not None}
+    names |= _names(organization, grouping, [row[0] for row in rows if row[0] not in names])
     groups = [
         Group(names[cause_id], amount, dict(zip(days or (), amounts or (), strict=True)))
-        for cause_id, amount, days, amounts in rows
+        for cause_id, amount, days, amounts, *_named in rows
     ]
     return Breakdown(groups, len(found) > most)
 
@@ -147,7 +150,7 @@ def _by_product(amounts: Iterable[tuple[datetime, str, str, int]]) -> list[Group
 
 def _names(organization: Organization, grouping: Grouping, causes: Iterable[str]) -> Mapping[str, Named]:
     names = {cause_id: Named(cause_id, cause_id) for cause_id in causes}
-    if grouping is Grouping.RESOURCE:
+    if grouping is Grouping.RESOURCE or not names:
         return names
     wanted = [int(cause_id) for cause_id in names if cause_id != NOBODY]
     match grouping:
