@@ -65,6 +65,7 @@ WITHOUT_ENTRY: dict[str, str] = {
     "accounts:sso-make-optional": "is pressed where single sign-on is not required",
     "accounts:organization-keep": "is pressed for an organization that nobody is deleting",
     "billing:customer-portal": "leads on to a payment provider, whose pages change nothing here",
+    "billing:invoice-pay": "is pressed where something is left to pay",
     "quickstart-run": "asks a model: the receipt says what came of it",
 }
 # Routes that leave an entry without a change: looking is what was done.

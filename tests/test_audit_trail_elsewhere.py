@@ -38,6 +38,7 @@ TYPED: dict[str, Any] = {
 # Erasing takes the origins of a person along.
 WITHOUT_ORIGIN = {"member.erased"}
 CARDS = "tests.billing.payments.test_cards"
+COLLECTING = "tests.billing.payments.test_collecting"
 # Route of WITHOUT_ENTRY that does change something -> the test where it does, and finds the entry.
 PROVED: dict[str, str] = {
     "accounts:domain-verify": "tests.accounts.test_domains.test_pages_say_what_was_wrong_and_lead_through",
@@ -45,6 +46,7 @@ PROVED: dict[str, str] = {
     "accounts:sso-make-optional": f"{__name__}.test_making_single_sign_on_optional_is_written_down",
     "accounts:organization-keep": f"{__name__}.test_keeping_an_organization_is_written_down",
     "billing:customer-portal": f"{CARDS}.test_what_is_changed_on_the_providers_pages_is_followed",
+    "billing:invoice-pay": f"{COLLECTING}.test_a_person_pays_an_invoice_from_its_page_and_stands_good_again",
     "quickstart-run": "tests.inference.test_console.test_bills_a_run_exactly_once",
 }
 

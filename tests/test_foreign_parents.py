@@ -11,13 +11,23 @@ import pytest
 from django.db import IntegrityError
 
 from accounts.models import Organization, User
-from billing.models import BankTransfer, Contract, CreditGrant, Invoice, Standing, StandingLetter
+from billing.models import (
+    BankTransfer,
+    Contract,
+    CreditGrant,
+    Invoice,
+    InvoiceFile,
+    InvoiceLine,
+    Payment,
+    Standing,
+    StandingLetter,
+)
 from billing.services.contracts import AgreedPrice
 from catalog.models import Sku
 from compute.models import HealthInterval, Instance
 from inference.models import IdempotencyClaim
 from portal.lib.tenancy import set_organization
-from tests.factories.billing import make_contract, make_credit_note, make_goodwill
+from tests.factories.billing import make_contract, make_credit_note, make_goodwill, make_payment
 from tests.factories.terms import make_transfer
 from tests.furnishing import LONG_NAME, furnish
 from tests.support import undone
@@ -41,7 +51,7 @@ def furnished(world: World) -> World:
 def add_what_is_seldom_there(organization: Organization) -> None:
     """What exists only while a request runs, a machine is probed, terms are drafted or a line is taken back."""
     sku = Sku.objects.filter(prices__isnull=False).order_by("pk")[0].code
-    make_contract(organization, AgreedPrice(sku, 1), status=Contract.Status.DRAFT, now=NOW)
+    contract = make_contract(organization, AgreedPrice(sku, 1), status=Contract.Status.DRAFT, now=NOW)
     invoice = Invoice.objects.owned_by(organization).issued()[0]
     make_credit_note(invoice, now=NOW)
     paid = make_transfer(organization, 7, (invoice, 5), now=NOW)
@@ -54,6 +64,32 @@ def add_what_is_seldom_there(organization: Organization) -> None:
         noted_at=NOW,
     )
     make_goodwill(organization, now=NOW)
+    payment = make_payment(organization, now=NOW)
+    Payment.objects.filter(pk=payment.pk).update(purpose=Payment.Purpose.INVOICE, invoice=invoice)
+    draft = Invoice.objects.create(
+        organization=organization,
+        period_start=invoice.period_end,
+        period_end=invoice.period_end + timedelta(hours=1),
+        drafted_at=NOW,
+    )
+    InvoiceLine.objects.create(
+        organization=organization,
+        invoice=draft,
+        position=1,
+        is_adjustment=False,
+        month=draft.period_start,
+        contract=contract,
+        product="commitment",
+        price_nano=0,
+        unit_size=1,
+        quantity=0,
+        amount_nano=0,
+        amount_cents=0,
+        parts=[],
+    )
+    InvoiceFile.objects.create(
+        organization=organization, invoice=invoice, name=invoice.public_id, digest="0" * 64, size=1, made_at=NOW
+    )
     HealthInterval.objects.create(
         organization=organization,
         instance=Instance.objects.filter(organization=organization)[0],

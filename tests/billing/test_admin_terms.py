@@ -10,7 +10,7 @@ from accounts.services.staff import StaffGroup
 from tests.accounts.test_legal_holds import browser_of, make_staff
 from tests.factories.accounts import make_organization
 from tests.factories.billing import NOW
-from tests.factories.terms import make_terms
+from tests.factories.terms import make_details, make_terms
 
 pytestmark = pytest.mark.django_db
 
@@ -58,7 +58,10 @@ def test_terms_go_from_one_pair_of_hands_to_another_and_are_ended(organization):
     terms = OrganizationTerms.objects.get()
     assert (proposed.status_code, proposed["Location"]) == (302, page_of(terms))
     assert (terms.credit_limit_nano, terms.invoice_above_nano) == (10_000 * USD, 2_500 * USD + USD // 2)
-    assert [press(sales, terms, "approve"), press(finance, terms, "approve")] == [422, 302]
+    assert [press(sales, terms, "approve"), press(finance, terms, "approve")] == [422, 422]
+    # They ask for a purchase-order number, which was not given yet.
+    make_details(organization, purchase_order="PO-7")
+    assert press(finance, terms, "approve") == 302
     seen = finance.get(page_of(terms)).content.decode()
     assert [press(finance, terms, "nonsense"), press(finance, terms, "end"), press(finance, terms, "end")] == [
         422,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from accounts.models import Role
+from accounts.models import AuditEvent, Role
 from billing.invoicing.dunning import next_charge_at
 from billing.models import Invoice, Payment, Standing
 from billing.selectors import prove_ledger
@@ -119,6 +119,8 @@ def test_a_person_pays_an_invoice_from_its_page_and_stands_good_again(double, br
     answer = browser.post(f"{address}pay/")
     payment = Payment.objects.get()
     assert answer.url == f"/o/{organization.slug}/credit/payments/{payment.public_id}/pay/"
+    begun = AuditEvent.objects.get(target_id=payment.public_id)
+    assert (begun.action, begun.actor_kind) == ("payment.started", "user")
     browser.get(answer.url)
     payment.refresh_from_db()
     pay(double, payment)
