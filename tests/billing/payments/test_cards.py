@@ -88,7 +88,7 @@ def test_who_comes_back_is_told_by_a_job_and_others_pages_stay_theirs(double, br
     assert browser.post(f"{theirs}remove/").status_code == browser.post(f"{theirs}default/").status_code == 404
     assert browser.get(f"/o/{organization.slug}/credit/cards/").status_code == 404
     assert "4242" not in page_of(browser, stranger.organization)
-    assert "Pages of the payment provider" not in page_of(browser, stranger.organization)
+    assert "Open the payment provider" not in page_of(browser, stranger.organization)
 
 
 def test_the_default_is_chosen_and_the_next_one_takes_its_place(double, browser, organization):
