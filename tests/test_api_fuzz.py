@@ -36,7 +36,7 @@ from tests.own_database import SUPERUSER, OwnDatabase
 from tests.world import World, make_world
 
 PROVE = bool(os.environ.get("PROVE"))
-EXAMPLES, SEQUENCES = (300, 300) if PROVE else (20, 8)
+EXAMPLES, SEQUENCES = (300, 300) if PROVE else (12, 8)
 SEED = int(os.environ.get("SEED", "20261122"))
 CHECKS = {
     "not_a_server_error",

@@ -38,8 +38,9 @@ from tests.own_database import SUPERUSER, OwnDatabase
 pytestmark = pytest.mark.processes
 
 # Where a worker is killed on its way from the claim to the written end; the rest runs with PROVE.
-POINTS = ["reconcile_after_claim", "reconcile_before_launch", "reconcile_after_launch", "reconcile_before_write"]
+POINTS = ["reconcile_before_launch", "reconcile_after_launch", "reconcile_before_write"]
 MORE_POINTS = [
+    "reconcile_after_claim",
     "reconcile_after_write",
     "reconcile_before_nothing",
     "reconcile_after_nothing",

@@ -143,7 +143,7 @@ def run(database: OwnDatabase, url: str, now: str, **more: str) -> int:
 
 
 @pytest.mark.parametrize("time", range(TIMES))
-@pytest.mark.parametrize("point", POINTS if PROVE else POINTS[2:4])
+@pytest.mark.parametrize("point", POINTS if PROVE else POINTS[3:4])
 def test_a_process_that_is_killed_loses_nothing(running_double, own_database: OwnDatabase, point, time):
     running_double.control("reset")
     now = timezone.now()
