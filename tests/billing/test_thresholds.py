@@ -12,12 +12,14 @@ from billing.selectors.unbilled import unbilled_buckets
 from billing.services.month_closing import close_due_months, close_months_of, invoice_above_thresholds
 from billing.services.usage import record_usage
 from billing.verify_invoice import main
+from catalog.services.prices import publish_price
 from portal.lib.exports import json_lines
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform
+from portal.lib.tiers import Tier, TierMode, Tiers
 from tests.factories.accounts import make_organization, make_project
 from tests.factories.billing import make_record
-from tests.factories.catalog import make_price
+from tests.factories.catalog import make_price, make_sku
 from tests.factories.terms import put_terms_in_force
 
 pytestmark = pytest.mark.django_db
@@ -120,3 +122,25 @@ def test_without_a_threshold_months_are_whole(project):
     use(project, 900, OCTOBER + 10 * DAY)
 
     assert look(OCTOBER + 20 * DAY) == 0
+
+
+def test_tiers_run_over_all_parts_of_a_month(project, tmp_path, capsys):
+    tiers = Tiers(TierMode.GRADUATED, (Tier(30_000_000, USD // 2),))
+    publish_price(
+        sku=make_sku(SKU), price_nano=USD, unit_size=1_000_000, active_from=OCTOBER, tiers=tiers, now=OCTOBER - DAY
+    )
+    use(project, 60, OCTOBER + 10 * DAY)
+    look(OCTOBER + 11 * DAY)
+    use(project, 10, OCTOBER + 10 * DAY, now=OCTOBER + 12 * DAY)
+    use(project, 60, OCTOBER + 12 * DAY)
+    look(OCTOBER + 13 * DAY)
+    use(project, 1, OCTOBER + 20 * DAY)
+    close_months_of(organization=project.organization, now=OCTOBER + 32 * DAY)
+
+    # 30 at a dollar, and a hundred and one at half of it, whatever part they are in.
+    assert [one.owed_cents for one in invoices(project)] == [4_500, 3_500, 50]
+    for part in invoices(project):
+        export = tmp_path / f"{part.number}.jsonl"
+        export.write_bytes(b"".join(json_lines(export_records(project.organization, part))))
+        assert main([str(export)]) == 0, capsys.readouterr().out
+    assert not prove_ledger().differences
