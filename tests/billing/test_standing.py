@@ -293,6 +293,17 @@ def test_a_dispute_is_like_grace_and_leads_back_or_to_past_due(project):
         end_dispute(organization_id=project.organization_id, is_won=True, now=now)
 
 
+def test_who_pays_while_a_payment_is_disputed_is_good_when_that_is_over(project):
+    now = come_to(project, State.PAST_DUE)
+    open_dispute(organization_id=project.organization_id, now=now)
+    pay(project, now)
+    assert state_of(project) == "disputed"
+
+    end_dispute(organization_id=project.organization_id, is_won=True, now=now)
+
+    assert state_of(project) == "good"
+
+
 def test_a_dispute_gives_nothing_back_to_who_is_suspended(project):
     now = come_to(project, State.SUSPENDED)
 
