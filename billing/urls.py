@@ -33,6 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/caps/<str:public_id>/remove/", caps.cap_remove, name="cap-remove"),
     path("o/<slug:organization>/credit/", credit.credit, name="credit"),
     path("o/<slug:organization>/credit/add/", credit.top_up, name="top-up"),
+    path("o/<slug:organization>/credit/owed/pay/", credit.debt_pay, name="debt-pay"),
     path("o/<slug:organization>/credit/payments/<str:public_id>/", credit.payment_detail, name="payment-detail"),
     path("o/<slug:organization>/credit/payments/<str:public_id>/pay/", credit.checkout, name="payment-checkout"),
     path("o/<slug:organization>/credit/payments/<str:public_id>/cancel/", credit.payment_cancel, name="payment-cancel"),

@@ -208,6 +208,7 @@ POLICY: dict[str, Rule] = {
     "billing:cap-remove": of(Permission.MANAGE_BILLING, public_id="cap"),
     "billing:credit": of(Permission.VIEW_SPEND),
     "billing:top-up": of(Permission.MANAGE_BILLING),
+    "billing:debt-pay": of(Permission.MANAGE_BILLING),
     "billing:payment-detail": of(Permission.VIEW_SPEND, public_id="payment"),
     "billing:payment-checkout": of(Permission.MANAGE_BILLING, public_id="payment"),
     "billing:payment-cancel": of(Permission.MANAGE_BILLING, public_id="payment"),

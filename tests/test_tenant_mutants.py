@@ -63,6 +63,7 @@ EQUIVALENT = {
     "accounts/views/project_members.py:_page:0": "a foreign key keeps a project's members in its organization",
     "billing/selectors/breakdown.py:_names:0": "looks up what usage of the organization names",
     "billing/selectors/breakdown.py:_names:1": "looks up what usage of the organization names",
+    "billing/selectors/debts.py:debts_of:0": "debts come by organization, and those of one are taken",
     "billing/selectors/invoice_export.py:_BUCKETS:0": "a foreign key keeps an invoice's steps in its organization",
     "billing/selectors/invoice_export.py:_EVENTS:0": "a foreign key keeps an invoice's steps in its organization",
     "billing/selectors/invoice_export.py:_EVENTS:1": "the steps are of projects, each of which is one organization's",
@@ -158,6 +159,7 @@ ELSEWHERE = {
     "billing/services/tier_room.py:tier_room:0": PLATFORM,
     "billing/services/payments.py:_mail:0": PLATFORM,
     "billing/services/price_notices.py:_mail:0": PLATFORM,
+    "billing/services/debts.py:start_debt_payment:0": "tests/billing/payments/test_debts.py",
     "billing/services/top_ups.py:start_top_up:0": SPENDING,
     "inference/gateway/console.py:_caller_of_session:0": "tests/inference/test_console_door.py",
     "billing/services/top_ups.py:_customer_of:0": "tests/billing/payments/test_neighbours.py",
@@ -167,6 +169,7 @@ UNSETTLED = {
     "accounts/scim/views.py:GroupDetail.patch:0": "the service looks the group up again, after the body was read",
     "accounts/services/directory_groups.py:add_group:0": "groups of others would count towards the most there may be",
     "accounts/services/directory_people.py:add_person:0": "people of others would count towards the most there may be",
+    "billing/services/disputes.py:_follow:1": "a dispute that began earlier elsewhere would make an old debt count",
     "accounts/services/sso_sign_in.py:_enter_first_time:0": "a member elsewhere could not come in for the first time",
 }
 

@@ -98,7 +98,7 @@ def issue_key(  # noqa: PLR0913  # all that a key is, each by name
     if project.organization.closed_at is not None:
         raise UnableToIssueKey("This organization is closed.")
     if not project.organization.may_have_new:
-        raise UnableToIssueKey("An invoice is overdue: pay it, and new keys can be made again.")
+        raise UnableToIssueKey("A bill is overdue: pay it, and new keys can be made again.")
     if is_personal:
         # After the organization, as whoever ends a membership does.
         _lock_member(project, created_by, scopes)

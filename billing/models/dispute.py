@@ -27,6 +27,10 @@ class DisputeQuerySet(models.QuerySet["Dispute"]):
         """Those whose money the bank has taken, and of which nobody knows yet who keeps it."""
         return self.filter(state__in=Dispute.CONTESTED)
 
+    def leaving_debts(self) -> DisputeQuerySet:
+        """Those that were lost after some of the payment's credit was spent, or whose payment gave none."""
+        return self.filter(state=Dispute.State.LOST, amount_cents__gt=F("frozen_cents"))
+
     def due(self, now: datetime) -> DisputeQuerySet:
         """Those of which the provider is asked now, whether or not a message came."""
         return self.filter(state__in=Dispute.UNDECIDED, look_at__lte=now).order_by("look_at", "pk")

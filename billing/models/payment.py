@@ -51,6 +51,10 @@ class PaymentQuerySet(models.QuerySet["Payment"]):
         """Those of which the provider may still tell us something else."""
         return self.filter(state__in=Payment.UNFINISHED)
 
+    def paying_debts(self) -> PaymentQuerySet:
+        """Those that have paid what lost disputes leave owed."""
+        return self.filter(purpose=Payment.Purpose.DEBT, state=Payment.State.SUCCEEDED)
+
     def due(self, now: datetime) -> PaymentQuerySet:
         """Those that the sweep looks at now, whether or not a webhook came."""
         return self.unfinished().filter(look_at__lte=now).order_by("look_at", "pk")
@@ -73,6 +77,7 @@ class Payment(models.Model):
         TOP_UP = "top_up", _("Credit")
         RELOAD = "reload", _("Credit, bought automatically")
         INVOICE = "invoice", _("Invoice")
+        DEBT = "debt", _("What a payment that was taken back left owed")
 
     class State(models.TextChoices):
         CREATED = "created", _("Started")
@@ -118,6 +123,11 @@ class Payment(models.Model):
                 fields=["organization"],
                 condition=Q(purpose="reload", state__in=["created", "pending", "processing"]),
                 name="payment_one_reload_in_flight",
+            ),
+            models.UniqueConstraint(
+                fields=["organization"],
+                condition=Q(purpose="debt", state__in=["created", "pending", "processing"]),
+                name="payment_one_for_debts_in_flight",
             ),
             models.UniqueConstraint(
                 fields=["invoice"],

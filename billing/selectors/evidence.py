@@ -23,10 +23,7 @@ def evidence_for(dispute: Dispute, *, now: datetime) -> Evidence:
     since = payment.created_at - BEFORE
     buyer = payment.created_by
     return Evidence(
-        product_description=(
-            "Credit for cloud computing (calls to language models and machine time), bought in advance on a page of the"
-            f" payment provider and used as it runs. Payment {payment.public_id} of {_usd(payment.amount_cents)}."
-        ),
+        product_description=f"{_bought(payment)} Payment {payment.public_id} of {_usd(payment.amount_cents)}.",
         customer_name=payment.organization.name,
         customer_email=buyer.email if buyer else "",
         service_date=f"{payment.ended_at or payment.created_at:%Y-%m-%d}",
@@ -46,6 +43,18 @@ def evidence_text(dispute: Dispute, *, now: datetime) -> str:
         "Access": found.access_log,
     }
     return "\n\n".join(f"{name}\n{'-' * len(name)}\n{text}" for name, text in parts.items()) + "\n"
+
+
+def _bought(payment: Payment) -> str:
+    if payment.purpose == Payment.Purpose.DEBT:
+        return (
+            "Cloud computing (calls to language models and machine time) that was used, paid by a person on a page of"
+            " the payment provider after the bank of an earlier payment for it had taken that back."
+        )
+    return (
+        "Credit for cloud computing (calls to language models and machine time), bought in advance on a page of the"
+        " payment provider and used as it runs."
+    )
 
 
 def _story(payment: Payment) -> list[str]:

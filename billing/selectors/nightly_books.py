@@ -108,6 +108,38 @@ def compare_postings() -> Findings:
     return compare_amounts(ours, theirs)
 
 
+# What lost disputes put on the receivable, and payments of it took away, against what their rows say.
+_DEBTS = """
+    SELECT o.public_id, says.name, says.cents * 10000000, coalesce(posted.amount_nano, 0)::bigint
+    FROM (
+        SELECT d.organization_id, 'lost dispute ' || d.public_id AS name, 'dispute-lost:' || d.public_id AS source,
+               d.amount_cents - d.frozen_cents AS cents
+        FROM billing_dispute AS d WHERE d.state = 'lost'
+        UNION ALL
+        SELECT p.organization_id, 'payment of a debt ' || p.public_id, 'payment:' || p.public_id, -p.amount_cents
+        FROM billing_payment AS p WHERE p.purpose = 'debt' AND p.state = 'succeeded'
+    ) AS says
+    JOIN accounts_organization AS o ON o.id = says.organization_id
+    LEFT JOIN LATERAL (
+        SELECT sum(CASE WHEN d.kind = 'receivable' THEN e.amount_nano ELSE 0 END)
+               - sum(CASE WHEN c.kind = 'receivable' THEN e.amount_nano ELSE 0 END) AS amount_nano
+        FROM billing_ledgerentry AS e
+        JOIN billing_ledgeraccount AS d ON d.id = e.debit_id JOIN billing_ledgeraccount AS c ON c.id = e.credit_id
+        WHERE e.organization_id = says.organization_id AND e.source = says.source
+    ) AS posted ON true
+"""
+
+
+def compare_debts() -> Findings:
+    """Compare what lost disputes leave owed, and what was paid of it, with what they posted to the ledger."""
+    ours: dict[Thing, int] = {}
+    theirs: dict[Thing, int] = {}
+    for organization, name, says_nano, posted_nano in _rows(_DEBTS):
+        thing = Thing(name, organization)
+        ours[thing], theirs[thing] = says_nano, posted_nano
+    return compare_amounts(ours, theirs)
+
+
 def _rows(statement: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)

@@ -1,4 +1,7 @@
-"""What organizations owe, by how long it is due, and what the ledger says of it. For the platform role."""
+"""What organizations owe, by how long it is due, and what the ledger says of it. For the platform role.
+
+Invoices, and what lost disputes leave owed, which is due from the day on that they were lost.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +10,9 @@ from itertools import groupby
 
 from django.db import connection
 
-from portal.lib.money import decimal_string
+from accounts.models import Organization
+from billing.selectors.debts import Debts, debts_by_organization
+from portal.lib.money import NANO_PER_CENT, decimal_string
 
 # Days past the due date at which another column begins.
 AGES = (0, 30, 60, 90)
@@ -18,8 +23,8 @@ COLUMNS = len(AGES) + 1
 class ReceivableRow:
     """Decimals in USD. ages: not due yet, then past due up to 30, 60 and 90 days, then longer.
 
-    to_repay: what credit notes left over on invoices that are paid, below zero. ledger: balance of the receivable;
-    difference: what of it no invoice says, which must be nothing.
+    to_repay: what credit notes left over on invoices that are paid, and what was paid beyond debts, below zero. ledger:
+    balance of the receivable; difference: what of it no invoice and no debt says, which must be nothing.
     """
 
     organization: str
@@ -80,6 +85,8 @@ def receivables(now: datetime) -> Receivables:
         open_ones = cursor.fetchall()
         cursor.execute(_LEDGER)
         ledger = {organization_id: (slug, nano) for organization_id, slug, nano in cursor.fetchall()}
+    debts = debts_by_organization()
+    slugs = dict(Organization.objects.filter(pk__in=debts).values_list("pk", "slug"))
     found: dict[int, _Sums] = {}
     for (organization_id, slug), rows in groupby(open_ones, key=lambda row: row[:2]):
         sums = found[organization_id] = _Sums(slug, [0] * COLUMNS)
@@ -88,6 +95,8 @@ def receivables(now: datetime) -> Receivables:
                 sums.to_repay += left_nano
             else:
                 sums.ages[column_of(due_at, now)] += left_nano
+    for organization_id, owed in debts.items():
+        _add_debts(found.setdefault(organization_id, _Sums(slugs[organization_id], [0] * COLUMNS)), owed, now)
     for organization_id, (slug, nano) in ledger.items():
         found.setdefault(organization_id, _Sums(slug, [0] * COLUMNS)).ledger = nano
     shown = [one for one in found.values() if any(one.ages) or one.to_repay or one.ledger]
@@ -98,6 +107,12 @@ def receivables(now: datetime) -> Receivables:
         sum(one.ledger for one in shown),
     )
     return Receivables([_row(one) for one in sorted(shown, key=lambda one: one.slug)], _row(total))
+
+
+def _add_debts(sums: _Sums, owed: Debts, now: datetime) -> None:
+    for debt in owed.left:
+        sums.ages[column_of(debt.since, now)] += debt.cents * NANO_PER_CENT
+    sums.to_repay -= owed.too_much_cents * NANO_PER_CENT
 
 
 def column_of(due_at: datetime, now: datetime) -> int:

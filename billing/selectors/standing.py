@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Q
+
 from accounts.models import Organization
 from billing.invoicing.dunning import BEFORE_THE_END, STOPPED, State
 from billing.models import Invoice, Standing, StandingLetter
+from billing.selectors.debts import debts_by_organization, debts_of
 from billing.selectors.owed import still_due_cents
 from billing.selectors.terms import OWING, terms_in_force
 from portal.lib.money import NANO_PER_CENT, decimal_string
@@ -26,15 +29,20 @@ class StandingRow:
 
 
 def overdue_cents(organization_id: int, now: datetime) -> int:
-    """Return what is left to be paid of invoices that are due by now."""
+    """Return what is left to be paid of invoices that are due by now, and of what lost disputes leave owed."""
     due = Invoice.objects.of_organization(organization_id).filter(status__in=OWING, due_at__lte=now)
-    return sum(max(still_due_cents(invoice), 0) for invoice in due)
+    return sum(max(still_due_cents(invoice), 0) for invoice in due) + debts_of(organization_id).payable_cents
 
 
 def organization_ids_overdue(now: datetime) -> Sequence[int]:
-    """Return the organizations with an invoice that is due and open, that stand good. For the platform role."""
-    due = Invoice.objects.filter(status__in=OWING, due_at__lte=now, organization__payment_state=State.GOOD.value)
-    return list(due.order_by("organization_id").values_list("organization_id", flat=True).distinct())
+    """Return the organizations that stand good and owe an invoice that is due, or a payment that was taken back.
+
+    For the platform role.
+    """
+    due = Invoice.objects.filter(status__in=OWING, due_at__lte=now).values_list("organization_id", flat=True)
+    owing = [organization_id for organization_id, debts in debts_by_organization().items() if debts.payable_cents]
+    good = Organization.objects.filter(Q(pk__in=due) | Q(pk__in=owing), payment_state=State.GOOD.value)
+    return list(good.order_by("pk").values_list("pk", flat=True))
 
 
 def is_on_terms(organization_id: int) -> bool:

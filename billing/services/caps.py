@@ -61,7 +61,7 @@ def set_cap(*, target: CapTarget, period: SpendCap.Period, limit_nano: int, stop
     cap = caps.filter(scope=target.scope, project=target.project, api_key=target.api_key, period=period).first()
     is_raised = cap is not None and limit_nano > cap.limit_nano
     if is_raised and not Organization.objects.get(pk=target.organization.pk).may_have_new:
-        raise UnableToSetCap("An invoice is overdue: pay it, and caps can be raised again.")
+        raise UnableToSetCap("A bill is overdue: pay it, and caps can be raised again.")
     if cap is None:
         if caps.count() >= MAXIMUM_CAPS:
             raise UnableToSetCap(f"An organization has {MAXIMUM_CAPS} caps at the most: remove some that do nothing.")

@@ -12,7 +12,8 @@ from accounts.services.audit import record_event, staff_actor
 from accounts.services.mails import addresses_with, mail_each, page_address
 from billing.gateways import payment_provider
 from billing.gateways.payment_provider import DisputeSeen, ProviderRefusal, ProviderTrouble
-from billing.models import CreditGrant, Dispute, Payment, SpendCap
+from billing.models import CreditGrant, Dispute, Payment, SpendCap, Standing
+from billing.selectors.debts import has_lost_since
 from billing.selectors.disputes import can_be_answered
 from billing.selectors.evidence import evidence_for
 from billing.services.credits import lock_cap
@@ -202,18 +203,21 @@ def _move_money(dispute: Dispute, payment: Payment, cap: SpendCap, now: datetime
 
 
 def _follow(organization_id: int, now: datetime) -> None:
-    """Let the organization stand disputed while any of its payments is, and as before once none is.
+    """Let the organization stand disputed while any of its payments is; past due once none is and one leaves a debt.
 
-    What a lost one leaves owed is in the ledger; no page takes it yet, so nobody is dunned for it.
+    Without a debt it stands as before.
     """
     is_contested = Dispute.objects.filter(organization_id=organization_id).contested().exists()
     try:
         if is_contested:
             open_dispute(organization_id=organization_id, now=now)
-        else:
-            end_dispute(organization_id=organization_id, is_won=True, now=now)
+            return
+        since = Standing.objects.of_organization(organization_id).values_list("since", flat=True).first()
+        is_lost = since is not None and has_lost_since(organization_id, since)
+        end_dispute(organization_id=organization_id, is_won=not is_lost, now=now)
     except UnableToDispute:
-        # It is suspended, and stays so whatever a bank says; or nothing of it was disputed here.
+        # It is suspended, and stays so whatever a bank says; or nothing of it was disputed here, and the next look at
+        # what is overdue finds what is owed.
         return
 
 
@@ -252,16 +256,18 @@ def _mail(dispute_id: int) -> int:
     if dispute.mailed_state == told:
         return 0
     owed_cents = dispute.amount_cents - dispute.frozen_cents if told is State.LOST else 0
+    organization = dispute.organization
     mail_each(
         "dispute",
-        addresses_with(dispute.organization, Permission.MANAGE_BILLING),
+        addresses_with(organization, Permission.MANAGE_BILLING),
         state=told.value,
         amount=display_usd(dispute.amount_cents * NANO_PER_CENT),
         frozen=display_usd(dispute.frozen_cents * NANO_PER_CENT),
         owed=display_usd(owed_cents * NANO_PER_CENT) if owed_cents else "",
         payment=dispute.payment.public_id,
-        organization=dispute.organization.name,
-        address=page_address("billing:payment-detail", dispute.organization.slug, dispute.payment.public_id),
+        organization=organization.name,
+        pay_address=page_address("billing:credit", organization.slug),
+        address=page_address("billing:payment-detail", organization.slug, dispute.payment.public_id),
     )
     dispute.mailed_state = told
     dispute.save(update_fields=["mailed_state"])

@@ -14,7 +14,7 @@ from billing.gateways.payment_provider import ProviderRefusal, ProviderTrouble
 from billing.models import ReconciliationJob
 from billing.reconcile import NOTHING, Findings, leave_out
 from billing.selectors.nightly import due_days, organizations_that_differ
-from billing.selectors.nightly_books import compare_caps, compare_ledger, compare_postings
+from billing.selectors.nightly_books import compare_caps, compare_debts, compare_ledger, compare_postings
 from billing.selectors.nightly_invoices import invoices_to_verify, verify_issued
 from billing.selectors.nightly_usage import compare_day_of_usage, day_period, days_to_sum
 from billing.services.provider_agreement import compare_payments
@@ -60,7 +60,7 @@ def _caps(_day: date, _now: datetime) -> Findings:
 
 def _invoices(day: date, _now: datetime) -> Findings:
     recomputed = leave_out(verify_issued(invoices_to_verify(day_period(day))), organizations_that_differ(Job.USAGE))
-    return recomputed + leave_out(compare_postings(), organizations_that_differ(Job.LEDGER))
+    return recomputed + leave_out(compare_postings() + compare_debts(), organizations_that_differ(Job.LEDGER))
 
 
 def _payments(day: date, now: datetime) -> Findings:

@@ -18,6 +18,7 @@ from billing.models import CreditGrant, Payment, SpendCap
 from billing.services.auto_reload_outcomes import has_given_up, note_reload
 from billing.services.charges import charge
 from billing.services.credits import Award, add_credit, lock_cap
+from billing.services.debts import pay_debt
 from billing.services.invoice_payments import pay_invoice
 from portal.lib.context import PORTAL
 from portal.lib.crashpoints import crashpoint
@@ -104,8 +105,8 @@ def _fail_unprepared(payment: Payment, code: str, now: datetime) -> Payment.Stat
 def settle_payment(*, payment_id: int, seen: PaymentSeen, now: datetime) -> Payment.State:
     """Bring a payment to the state that was seen, once for ever; return the state that it has then.
 
-    A success adds the credit, raises what may be spent and posts it to the ledger in the same transaction. Safe to
-    repeat and to call in any order: an older view changes nothing.
+    A success adds the credit, raises what may be spent and posts it to the ledger in the same transaction, or pays what
+    is owed. Safe to repeat and to call in any order: an older view changes nothing.
     """
     organization_id = Payment.objects.values_list("organization_id", flat=True).get(pk=payment_id)
     cap = lock_cap(organization_id=organization_id, now=now)
@@ -121,14 +122,13 @@ def settle_payment(*, payment_id: int, seen: PaymentSeen, now: datetime) -> Paym
         payment.ended_at = now
     if became is State.SUCCEEDED:
         _refuse_differing(payment, seen)
-        if payment.invoice is not None:
-            pay_invoice(payment, payment.invoice, now)
-        else:
-            _credit(payment, cap, now)
+    # Before it pays for anything: what is owed is counted from rows.
+    payment.save()
+    if became is State.SUCCEEDED:
+        _pay(payment, cap, now)
         enqueue("billing.mail_payments")
     elif became is State.FAILED and payment.card_id is not None:
         enqueue("billing.mail_payments")
-    payment.save()
     if payment.is_finished:
         note_reload(payment, now)
         _record_end(payment, became, now)
@@ -204,7 +204,14 @@ def _refuse_differing(payment: Payment, seen: PaymentSeen) -> None:
         raise PaymentDiffers(f"{payment.public_id}: {seen.received_cents} {seen.currency} of {seen.payment_id}")
 
 
-def _credit(payment: Payment, cap: SpendCap, now: datetime) -> None:
+def _pay(payment: Payment, cap: SpendCap, now: datetime) -> None:
+    """Let a payment that arrived do what it is for."""
+    if payment.invoice is not None:
+        pay_invoice(payment, payment.invoice, now)
+        return
+    if payment.purpose == Payment.Purpose.DEBT:
+        pay_debt(payment, now)
+        return
     add_credit(
         cap=cap,
         given=Award(CreditGrant.Kind.PREPAID, payment.amount_cents * NANO_PER_CENT, f"payment:{payment.public_id}"),
@@ -230,6 +237,7 @@ def _mail(payment_id: int, now: datetime) -> int:
         remaining=display_left(cap.remaining_nano),
         organization=organization.name,
         invoice=payment.invoice.number if payment.invoice else "",
+        pays_debt=payment.purpose == Payment.Purpose.DEBT,
         wants_person=payment.failure == AUTHENTICATION,
         is_reload_off=payment.purpose == Payment.Purpose.RELOAD and has_given_up(organization.pk),
         address=page_address("billing:payment-detail", organization.slug, payment.public_id),

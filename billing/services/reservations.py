@@ -81,7 +81,7 @@ class Suspended(BudgetExceeded):
 
     def __init__(self, cap: SpendCap, amount_nano: int) -> None:
         super().__init__(cap, amount_nano, 0)
-        self.args = (_("This organization is suspended for an unpaid invoice. Pay it under Invoices to go on."),)
+        self.args = (_("This organization is suspended for an unpaid bill. Pay it under Invoices or Credit to go on."),)
 
 
 class ReservationEnded(DomainError):

@@ -123,16 +123,19 @@ def open_dispute(*, organization_id: int, now: datetime) -> Standing:
 
 @transaction.atomic
 def end_dispute(*, organization_id: int, is_won: bool, now: datetime) -> Standing:
-    """Go back to where the dispute began, or to past due where it is lost and owed again.
+    """Go back to where the dispute began, or to past due where it is lost and owed again; good if nothing is overdue.
 
-    What is due is looked at anew by the next look. Raises UnableToDispute where none is open.
+    What has become due meanwhile is found by the next look. Raises UnableToDispute where none is open.
     """
     lock_account(organization_id=organization_id, now=now)
     standing = _standing_of(organization_id, now)
     if standing.state != State.DISPUTED:
         raise UnableToDispute(_("There is no dispute."))
     event = Event.DISPUTE_WON if is_won else Event.DISPUTE_LOST
-    _enter(standing, transition(State.DISPUTED, event, before=State(standing.before_dispute)), now)
+    state = transition(State.DISPUTED, event, before=State(standing.before_dispute))
+    if state is not State.GOOD and not overdue_cents(organization_id, now):
+        state = transition(state, Event.PAID)
+    _enter(standing, state, now)
     _record("dispute_ended", standing, now, None)
     return standing
 

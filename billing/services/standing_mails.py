@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from accounts.services.mails import mail_each, page_address
 from billing.invoicing.dunning import Letter
 from billing.models import StandingLetter
+from billing.selectors.debts import debts_of
 from billing.services.details import billing_addresses
 from portal.lib.money import NANO_PER_CENT
 
@@ -39,6 +40,7 @@ def _mail(pk: int, now: datetime) -> int:
     if letter is None:
         return 0
     title, text = words_of(Letter(letter.letter))
+    has_debt = debts_of(letter.organization_id).payable_cents > 0
     mail_each(
         "standing",
         billing_addresses(letter.organization),
@@ -47,6 +49,7 @@ def _mail(pk: int, now: datetime) -> int:
         owed_nano=letter.owed_cents * NANO_PER_CENT,
         organization=letter.organization.name,
         address=page_address("billing:invoice-list", letter.organization.slug),
+        debt_address=page_address("billing:credit", letter.organization.slug) if has_debt else "",
     )
     letter.mailed_at = now
     letter.save(update_fields=["mailed_at"])
@@ -57,39 +60,39 @@ def words_of(letter: Letter) -> tuple[str, str]:
     """Return what a letter is about, and what follows from it."""
     return {
         Letter.PAST_DUE: (
-            _("An invoice is past due"),
+            _("A bill is past due"),
             _("Everything works as before. Please pay within seven days; after that nothing new can be started."),
         ),
         Letter.REMINDER: (
-            _("An invoice is still past due"),
+            _("A bill is still past due"),
             _("Everything works as before for four days more. After that nothing new can be started."),
         ),
         Letter.GRACE: (
-            _("Nothing new can be started until an invoice is paid"),
+            _("Nothing new can be started until a bill is paid"),
             _("What runs goes on, and models answer. In seven days all of it stops."),
         ),
         Letter.LAST_DAYS: (
-            _("Your work stops in three days unless an invoice is paid"),
+            _("Your work stops in three days unless a bill is paid"),
             _("Instances are stopped then and models no longer answer. Volumes are kept."),
         ),
         Letter.SUSPENDED: (
-            _("Your work is stopped for an unpaid invoice"),
+            _("Your work is stopped for an unpaid bill"),
             _("Instances are stopped and models do not answer. Volumes are kept for 30 days. Paying ends it at once."),
         ),
         Letter.FIRST_WARNING: (
-            _("Your volumes are deleted in 20 days unless an invoice is paid"),
+            _("Your volumes are deleted in 20 days unless a bill is paid"),
             _("Your work is stopped. Paying ends it at once, and everything that is kept is there."),
         ),
         Letter.SECOND_WARNING: (
-            _("Your volumes are deleted in ten days unless an invoice is paid"),
+            _("Your volumes are deleted in ten days unless a bill is paid"),
             _("Your work is stopped. Paying ends it at once, and everything that is kept is there."),
         ),
         Letter.LAST_WARNING: (
-            _("Your volumes are deleted in three days unless an invoice is paid"),
+            _("Your volumes are deleted in three days unless a bill is paid"),
             _("This is the last message before. Paying ends it at once, and everything that is kept is there."),
         ),
         Letter.TERMINATED: (
-            _("Your instances and volumes are deleted for an unpaid invoice"),
+            _("Your instances and volumes are deleted for an unpaid bill"),
             _("Invoices and the audit log stay, and what is owed is still owed. Paying lets you begin again."),
         ),
         Letter.DISPUTED: (

@@ -159,4 +159,6 @@ def _open(payment: Payment, customer_id: str, back: WaysBack) -> Checkout:
 def _described(payment: Payment) -> str:
     if payment.invoice is not None:
         return _("%(brand)s invoice %(number)s") % {"brand": settings.PORTAL_BRAND, "number": payment.invoice.number}
+    if payment.purpose == Payment.Purpose.DEBT:
+        return _("%(brand)s: owed for a payment that was taken back") % {"brand": settings.PORTAL_BRAND}
     return _("%(brand)s credit") % {"brand": settings.PORTAL_BRAND}

@@ -16,7 +16,8 @@ from accounts.models import Permission
 from billing import selectors
 from billing.forms.credit import TopUpForm
 from billing.models import Payment
-from billing.selectors import disputes, refunds
+from billing.selectors import debts, disputes, refunds
+from billing.services.debts import UnableToPayDebt, start_debt_payment
 from billing.services.refunds import UnableToRefund, ask_for_refund
 from billing.services.retries import UnableToCollect, start_again
 from billing.services.top_ups import (
@@ -56,6 +57,18 @@ def top_up(request: OrganizationRequest) -> HttpResponse:
         else:
             return redirect("billing:payment-checkout", request.organization.slug, payment.public_id)
     return _credit_page(request, form)
+
+
+@organization_required(Permission.MANAGE_BILLING)
+@require_POST
+def debt_pay(request: OrganizationRequest) -> HttpResponse:
+    """Start to pay what lost disputes leave owed. The row is committed with this answer; the next page asks."""
+    try:
+        payment = start_debt_payment(organization=request.organization, user=request.user, now=timezone.now())
+    except UnableToPayDebt as error:
+        messages.error(request, str(error))
+        return redirect("billing:credit", request.organization.slug)
+    return redirect("billing:payment-checkout", request.organization.slug, payment.public_id)
 
 
 @organization_required(Permission.MANAGE_BILLING)
@@ -163,6 +176,7 @@ def _credit_page(request: OrganizationRequest, form: TopUpForm) -> HttpResponse:
         "is_first": not after,
         "may_buy": request.membership.may(Permission.MANAGE_BILLING) and selectors.sells_credit(),
         "is_disputed": disputes.is_disputed(request.organization),
+        "owed": debts.owed_of(request.organization),
     }
     return render(request, "billing/credit.html", context, status=422 if form.is_bound else 200)
 

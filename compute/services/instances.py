@@ -197,7 +197,7 @@ def _stop_for_debt(instance: Instance, now: datetime) -> bool:
     if instance.want != Want.RUNNING or not instance.can_stop:
         return False
     end_at_request(instance, now=now)
-    accept_stop(instance, _("Stopped for an unpaid invoice. Billing has ended; the disk is kept."), now=now)
+    accept_stop(instance, _("Stopped for an unpaid bill. Billing has ended; the disk is kept."), now=now)
     return True
 
 

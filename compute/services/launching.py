@@ -113,7 +113,7 @@ def launch_instances(*, request: LaunchRequest, now: datetime) -> Launched:
         return Launched(earlier, is_replay=True)
     _refuse_impossible(request, now)
     if not request.project.organization.may_have_new:
-        raise UnableToLaunch("instance_type", _("An invoice is overdue: pay it, and instances can be launched again."))
+        raise UnableToLaunch("instance_type", _("A bill is overdue: pay it, and instances can be launched again."))
     sku = request.instance_type.sku(request.lease_class)
     price = prices_for(request.project.organization_id, [sku], now).get(sku)
     if price is None:

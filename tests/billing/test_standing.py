@@ -208,7 +208,7 @@ def test_who_is_suspended_holds_no_budget_and_renews_none(project):
     lease = hold(project, now)
     come_to(project, State.SUSPENDED)
 
-    with pytest.raises(Suspended, match="suspended for an unpaid invoice") as refusal:
+    with pytest.raises(Suspended, match="suspended for an unpaid bill") as refusal:
         reserve(
             payer=Payer(project.organization_id, project.pk),
             purpose=Reservation.Purpose.GATEWAY_LEASE,
@@ -217,7 +217,7 @@ def test_who_is_suspended_holds_no_budget_and_renews_none(project):
             now=now,
             expires_at=now + DAY,
         )
-    with pytest.raises(BudgetExceeded, match="suspended for an unpaid invoice"):
+    with pytest.raises(BudgetExceeded, match="suspended for an unpaid bill"):
         extend(reservation_id=lease.pk, additional_nano=0, now=now, expires_at=now + DAY)
     assert (refusal.value.status, refusal.value.room_nano) == (402, 0)
 
@@ -293,6 +293,17 @@ def test_a_dispute_is_like_grace_and_leads_back_or_to_past_due(project):
         end_dispute(organization_id=project.organization_id, is_won=True, now=now)
 
 
+def test_who_pays_while_a_payment_is_disputed_is_good_when_that_is_over(project):
+    now = come_to(project, State.PAST_DUE)
+    open_dispute(organization_id=project.organization_id, now=now)
+    pay(project, now)
+    assert state_of(project) == "disputed"
+
+    end_dispute(organization_id=project.organization_id, is_won=True, now=now)
+
+    assert state_of(project) == "good"
+
+
 def test_a_dispute_gives_nothing_back_to_who_is_suspended(project):
     now = come_to(project, State.SUSPENDED)
 
@@ -306,7 +317,7 @@ def test_a_dispute_gives_nothing_back_to_who_is_suspended(project):
     ("state", "words"),
     [
         ("good", None),
-        ("past_due", "An invoice is past due"),
+        ("past_due", "A bill is past due"),
         ("grace", "Nothing new can be started"),
         ("suspended", "Work is stopped"),
         ("terminated", "were deleted"),
@@ -319,7 +330,8 @@ def test_every_page_says_how_the_organization_stands(project, state, words, clie
 
     page = client.get(f"/o/{project.organization.slug}/invoices/").content.decode()
 
-    assert (f'href="/o/{project.organization.slug}/invoices/">Invoices</a></p>' in page) == (words is not None)
+    ways = 'href="/o/{0}/invoices/">Invoices</a> · <a href="/o/{0}/credit/">Credit</a></p>'
+    assert (ways.format(project.organization.slug) in page) == (words is not None)
     assert words is None or words in page
 
 
