@@ -54,7 +54,7 @@ class TierShare:
 class Line:
     """The buckets of one month, project, SKU and price version. month: the UTC month of the usage.
 
-    is_adjustment: of an earlier month than the invoice's, for usage that was counted or corrected after its invoice.
+    is_adjustment: of hours before the invoice's, for usage that was counted or corrected after their invoice.
     tier_nano: what tiers change; where another project's usage moved the tiers, a line has nothing else.
     contract, true_up_nano: of a line that bills what was not used of a contract's commitment; it has nothing else.
     """
@@ -102,17 +102,18 @@ def lines_of(buckets: Iterable[Bucket], period: Period, tiers: Iterable[TierShar
     Raises ValueError for what is after the period: it belongs to a later invoice.
     """
 
-    def key(month: datetime, of: Bucket | TierShare) -> _Key:
-        if month >= period.end:
+    def key(at: datetime, of: Bucket | TierShare, begin: datetime) -> _Key:
+        if at >= period.end:
             raise ValueError("what comes after the period is for a later invoice")
         of_price = (of.price, of.price_nano, of.unit_size)
-        return month < period.start, month, of.project, of.product, of.sku, *of_price
+        return at < begin, month_of(at).start, of.project, of.product, of.sku, *of_price
 
     steps: defaultdict[_Key, list[Bucket]] = defaultdict(list)
     for bucket in sorted(buckets, key=lambda bucket: bucket.hour):
-        steps[key(month_of(bucket.hour).start, bucket)].append(bucket)
+        steps[key(bucket.hour, bucket, period.start)].append(bucket)
     changes: defaultdict[_Key, int] = defaultdict(int)
     for share in tiers:
-        changes[key(share.month, share)] += share.amount_nano
+        # Of the whole month, of which the period may be a part.
+        changes[key(share.month, share, month_of(period.start).start)] += share.amount_nano
     keys = steps.keys() | {key for key, amount_nano in changes.items() if amount_nano}
     return [Line(*key, tuple(steps.get(key, ())), changes.get(key, 0)) for key in sorted(keys)]
