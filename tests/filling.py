@@ -9,7 +9,17 @@ from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
 from accounts.services.organizations import rename_project
 from accounts.services.service_accounts import create_service_account
-from billing.models import AutoReload, BankTransfer, Contract, CreditNote, Dispute, SpendCap, UsageFate, WriteOff
+from billing.models import (
+    AutoReload,
+    BankTransfer,
+    Contract,
+    CreditNote,
+    Dispute,
+    SpendAnomaly,
+    SpendCap,
+    UsageFate,
+    WriteOff,
+)
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
@@ -31,6 +41,7 @@ from tests.factories.accounts import (
     make_sso_identity,
 )
 from tests.factories.billing import (
+    make_anomaly,
     make_auto_reload,
     make_cap,
     make_cap_warning,
@@ -79,6 +90,8 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
     make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
+    if not SpendAnomaly.objects.filter(organization=organization).exists():
+        make_anomaly(organization, now=NOW)
     pay(organization, user, word)
     own = AgreedPrice(sku, 1)
     # One after the other, in hours to come: nothing is priced with them.

@@ -201,6 +201,7 @@ POLICY: dict[str, Rule] = {
     "billing:spend": of(Permission.VIEW_SPEND),
     "billing:usage-csv": of(Permission.VIEW_SPEND),
     "billing:usage-jsonl": of(Permission.VIEW_SPEND),
+    "billing:anomaly-mails": of(Permission.MANAGE_BILLING),
     "billing:spend-focus": of(Permission.VIEW_SPEND),
     "billing:details": of(Permission.MANAGE_BILLING),
     "billing:cap-list": of(Permission.VIEW_SPEND),
