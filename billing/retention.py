@@ -136,6 +136,22 @@ TABLES = (
         of_organization=Part("cap_warnings", shown=_CAP),
     ),
     Table(
+        "billing_spendanomaly",
+        "days that cost far more than usual, by product",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "the history of its spend",
+        of_organization=Part("unusual_days"),
+    ),
+    Table(
+        "billing_anomalymails",
+        "whether it wants mails of such days",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it asked for that",
+        of_organization=Part("mails_of_unusual_days"),
+    ),
+    Table(
         "billing_reservation",
         "holds of budget by the gateway and by instances",
         Whose.ORGANIZATION,

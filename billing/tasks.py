@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from billing import selectors
 from billing.services import (
+    anomalies,
     auto_reload,
     cap_warnings,
     cards,
@@ -51,6 +52,12 @@ def open_accounts(**_future: object) -> None:
 def warn_of_caps(**_future: object) -> None:
     cap_warnings.warn_of_caps(now=timezone.now())
     cap_warnings.mail_warnings(now=timezone.now())
+
+
+@shared_task(name="billing.find_anomalies", base=PortalTask, platform=True)
+def find_anomalies(**_future: object) -> None:
+    anomalies.find_anomalies(now=timezone.now())
+    anomalies.mail_anomalies(now=timezone.now())
 
 
 @shared_task(name="billing.close_months", base=PortalTask, platform=True)

@@ -11,7 +11,7 @@ from billing.api import operator
 from billing.api import spend as spend_api
 from billing.api import usage as usage_api
 from billing.models import SpendCap
-from billing.views import caps, cards, credit, details, invoices, spend
+from billing.views import anomalies, caps, cards, credit, details, focus, invoices, spend
 
 app_name = "billing"
 
@@ -26,6 +26,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/spend/", spend.spend, name="spend"),
     path("o/<slug:organization>/spend/usage.csv", spend.usage_export, {"form": "csv"}, name="usage-csv"),
     path("o/<slug:organization>/spend/usage.jsonl", spend.usage_export, {"form": "jsonl"}, name="usage-jsonl"),
+    path("o/<slug:organization>/spend/unusual-days/mails/", anomalies.anomaly_mails, name="anomaly-mails"),
+    path("o/<slug:organization>/spend/focus.csv", focus.spend_focus, name="spend-focus"),
     path("o/<slug:organization>/billing-details/", details.billing_details, name="details"),
     path("o/<slug:organization>/caps/", caps.cap_list, name="cap-list"),
     path("o/<slug:organization>/caps/new/", caps.cap_create, name="cap-create"),
@@ -54,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "o/<slug:organization>/invoices/<str:public_id>/invoice.jsonl", invoices.invoice_export, name="invoice-export"
     ),
+    path("o/<slug:organization>/invoices/<str:public_id>/focus.csv", focus.invoice_focus, name="invoice-focus"),
     path("api/v1/key", key_api.KeyDetail.as_view(), name="api-key"),
     path("api/v1/usage", usage_api.UsageList.as_view(), name="api-usage"),
     path("api/v1/spend", spend_api.SpendReport.as_view(), name="api-spend"),

@@ -36,6 +36,8 @@ SCHEDULE: dict[str, Entry] = {
     "open-accounts": {"task": "billing.open_accounts", "schedule": timedelta(minutes=5)},
     # People read within a minute that a cap fills, and again when the mail server was away.
     "warn-of-caps": {"task": "billing.warn_of_caps", "schedule": timedelta(minutes=1)},
+    # Whoever spends far more than usual reads it while the day runs. Two sums for each organization, four weeks of few.
+    "find-anomalies": {"task": "billing.find_anomalies", "schedule": timedelta(minutes=15)},
     # A stored message whose hint was lost waits this long for its look. One indexed query.
     "work-stripe-events": {"task": "billing.work_stripe_events", "schedule": timedelta(seconds=10)},
     # What did not reach us is fetched: nobody waits longer than this for credit that is paid.

@@ -53,6 +53,7 @@ KEPT: dict[str, str] = {
     "billing_dispute.mailed_state": "a word of the code",
     "billing_refund.asked_by": "a public id, which customers are not told",
     "billing_refund.decided_by": "a public id of staff, whom no customer is told",
+    "billing_spendanomaly.findings": "words of the price list and amounts",
     "billing_spendcap.period": "a word of the code",
     "billing_standing.approved_by": "a public id of staff",
     "billing_standing.before_dispute": "a word of the code",

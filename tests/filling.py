@@ -16,6 +16,7 @@ from billing.models import (
     CreditNote,
     Dispute,
     InvoiceFile,
+    SpendAnomaly,
     SpendCap,
     UsageFate,
     WriteOff,
@@ -42,6 +43,7 @@ from tests.factories.accounts import (
     make_sso_identity,
 )
 from tests.factories.billing import (
+    make_anomaly,
     make_auto_reload,
     make_cap,
     make_cap_warning,
@@ -90,6 +92,8 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
     make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
+    if not SpendAnomaly.objects.filter(organization=organization).exists():
+        make_anomaly(organization, now=NOW)
     pay(organization, user, word)
     own = AgreedPrice(sku, 1)
     # One after the other, in hours to come: nothing is priced with them.

@@ -60,6 +60,7 @@ from tests.factories.accounts import (
     make_user,
 )
 from tests.factories.billing import (
+    make_anomaly,
     make_auto_reload,
     make_bought_credit,
     make_cap,
@@ -183,6 +184,7 @@ def _caps(organization: Organization, now: datetime) -> dict[str, str]:
     }
     make_cap(project, CapTarget(organization), period=SpendCap.Period.DAY, now=now)
     SpendCap.objects.filter(pk=made["full"].pk).update(settled_nano=F("limit_nano") - F("reserved_nano"))
+    make_anomaly(organization, now=now)
     for percent in (0, 100):
         make_cap_warning(made["full"], percent, now=now)
     return {state: cap.public_id for state, cap in made.items()}

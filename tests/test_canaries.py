@@ -20,7 +20,17 @@ from accounts.models import AuditEndpoint, Domain, Invitation, Notice, Role, Sco
 from accounts.services.closing import GRACE, close_due_organizations, keep_organization, request_deletion
 from accounts.services.erasure import erase_person
 from accounts.services.invitations import mail_invitation
-from billing.models import CapWarning, Dispute, Payment, PaymentMethod, PriceNotice, Refund
+from billing.models import (
+    AnomalyMails,
+    CapWarning,
+    Dispute,
+    Payment,
+    PaymentMethod,
+    PriceNotice,
+    Refund,
+    SpendAnomaly,
+)
+from billing.services.anomalies import mail_anomalies
 from billing.services.cap_warnings import mail_warnings
 from billing.services.disputes import mail_disputes
 from billing.services.invoice_mails import mail_invoices
@@ -226,6 +236,8 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
         for invitation in Invitation.objects.owned_by(side.organization):
             mail_invitation(invitation_id=invitation.pk, now=NOW)
         CapWarning.objects.owned_by(side.organization).update(warned_at=NOW, mailed_at=None)
+        SpendAnomaly.objects.owned_by(side.organization).update(found_at=NOW, mailed_at=None)
+        AnomalyMails.objects.owned_by(side.organization).update(is_on=True)
         paid = Payment.State.SUCCEEDED
         Payment.objects.owned_by(side.organization).update(state=paid, ended_at=NOW, mailed_at=None)
         failed = make_payment(side.organization, state=Payment.State.FAILED, now=NOW)
@@ -243,6 +255,7 @@ def let_everything_be_mailed(aviary: Aviary) -> None:
     with as_platform():
         tasks.mail_notices()
         tasks.tell_of_leaks()
+        mail_anomalies(now=NOW)
         mail_warnings(now=NOW)
         mail_payments(now=NOW)
         mail_refunds(now=NOW)

@@ -21,3 +21,9 @@ class SpendForm(forms.Form):
 
     def chosen_grouping(self) -> Grouping:
         return Grouping(self.cleaned_data.get("by", Grouping.PRODUCT))
+
+
+class AnomalyMailsForm(forms.Form):
+    """Whether members are mailed of unusual days."""
+
+    is_on = forms.BooleanField(required=False)

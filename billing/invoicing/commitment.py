@@ -45,7 +45,7 @@ def true_ups(commitments: Iterable[Commitment], lines: Sequence[Line], period: P
             month = month_of(one.ends_at - timedelta(hours=1)).start
             found.append(
                 Line(
-                    is_adjustment=month < period.start,
+                    is_adjustment=month < month_of(period.start).start,
                     month=month,
                     project="",
                     product=PRODUCT,

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0037_files_before_forgetting")]
+    dependencies = [("billing", "0038_spend_anomalies")]
 
     operations = [
         migrations.AlterField(

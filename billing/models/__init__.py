@@ -1,5 +1,6 @@
 """Usage, what it costs, and the credit that it is paid from."""
 
+from billing.models.anomaly import AnomalyMails, SpendAnomaly
 from billing.models.auto_reload import AutoReload
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
@@ -23,6 +24,7 @@ from billing.models.usage import SpendByCause, SpendByDay, UsageByHour, UsageByR
 
 __all__ = [
     "AccountKind",
+    "AnomalyMails",
     "AutoReload",
     "BankTransfer",
     "BillingAccount",
@@ -51,6 +53,7 @@ __all__ = [
     "Reservation",
     "Route",
     "SkuCost",
+    "SpendAnomaly",
     "SpendByCause",
     "SpendByDay",
     "SpendCap",

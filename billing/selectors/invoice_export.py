@@ -72,7 +72,7 @@ def export_records(organization: Organization, invoice: Invoice) -> Iterator[Rec
     For streaming answers, which are sent after the request's transaction has ended: every read has a transaction of its
     own. What was issued does not change, so they agree.
     """
-    with _reading(organization):
+    with reading(organization):
         lines = list(InvoiceLine.objects.of_invoice(invoice).select_related("contract"))
         projects = dict(Project.objects.owned_by(organization).values_list("pk", "public_id"))
         buckets = _buckets(invoice, lines)
@@ -230,7 +230,7 @@ def _event_batches(organization: Organization, invoice: Invoice) -> Iterator[lis
             "after_id": after_id,
             "limit": BATCH,
         }
-        with _reading(organization), connection.cursor() as cursor:
+        with reading(organization), connection.cursor() as cursor:
             cursor.execute(_EVENTS, values)
             rows = cursor.fetchall()
         if rows:
@@ -266,7 +266,7 @@ def _event(  # noqa: PLR0913, PLR0917  # one parameter per column of the stateme
 
 
 @contextmanager
-def _reading(organization: Organization) -> Iterator[None]:
+def reading(organization: Organization) -> Iterator[None]:
     """Open a transaction that sees the organization's rows, and forget it afterwards."""
     with transaction.atomic():
         set_organization(organization.pk)

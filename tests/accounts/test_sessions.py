@@ -196,6 +196,7 @@ WITHOUT_PROOF: dict[str, str] = {
     "accounts:audit-endpoint-test": "sends nothing of the log, to an address that was proved when it was written",
     "billing:top-up": "leads to the provider's page, where the card is asked for",
     "billing:debt-pay": "leads to the provider's page, where the card is asked for",
+    "billing:anomaly-mails": "a mail more or less; what they say is on a page that everybody with spend sees",
     "billing:payment-cancel": "charges nothing",
     "billing:invoice-pay": "leads to the provider's page, where the card is asked for",
     "billing:payment-again": "leads to the provider's page, where the card is asked for",

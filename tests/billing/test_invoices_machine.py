@@ -5,6 +5,7 @@ docs/algorithms/invoicing.md. Few runs here, the full count in `make prove`.
 import os
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
@@ -38,6 +39,7 @@ from billing.models import (
 from billing.models.ledger import CREDIT
 from billing.rating import ProjectQuantities, tier_shares
 from billing.selectors import balance_of, prove_ledger
+from billing.selectors.focus import focus_of_invoice
 from billing.selectors.unbilled import unbilled_usage
 from billing.services import credit_expiry, invoice_settling, invoices, month_closing
 from billing.services.credits import Award, award_credit
@@ -121,6 +123,9 @@ class Months(RuleBasedStateMachine):
     def close(self) -> None:
         month_closing.close_months_of(organization=self.organization, now=self.clock, terms=self.terms)
         assert not month_closing.close_months_of(organization=self.organization, now=self.clock, terms=self.terms)
+        for invoice in self.invoices.issued().live().newest_first()[:1]:
+            billed = sum(Decimal(row.BilledCost) for row in focus_of_invoice(self.organization, invoice))
+            assert billed * 100 == invoice.due_cents
 
     @rule(cents=st.integers(1, 300), days=st.none() | st.integers(1, 20), priority=st.sampled_from([10, 50]))
     def award(self, cents: int, days: int | None, priority: int) -> None:

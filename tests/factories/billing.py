@@ -6,6 +6,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from accounts.models import Organization, Project, User
 from billing.models import (
+    AnomalyMails,
     AutoReload,
     BillingAccount,
     CapWarning,
@@ -21,6 +22,7 @@ from billing.models import (
     PriceNotice,
     Refund,
     Reservation,
+    SpendAnomaly,
     SpendCap,
 )
 from billing.services.caps import CapTarget, set_cap
@@ -34,7 +36,7 @@ from billing.services.reservations import reserve
 from billing.services.usage import UsageRecord, record_usage
 from catalog.models import Price
 from portal.lib.money import NANO_PER_CENT, NANO_PER_USD
-from portal.lib.periods import hour_of, month_of
+from portal.lib.periods import day_of, hour_of, month_of
 from portal.lib.tiers import stored
 from tests.factories.accounts import make_user
 from tests.factories.catalog import make_price
@@ -116,6 +118,15 @@ def make_cap_warning(cap: SpendCap, percent: int = 80, *, now: datetime = NOW) -
         settled_nano=cap.settled_nano,
         warned_at=now,
     )
+
+
+def make_anomaly(organization: Organization, *, now: datetime = NOW) -> SpendAnomaly:
+    """An unusual day, of everything and of one product, of which nobody wants mails."""
+    AnomalyMails.objects.get_or_create(organization=organization, defaults={"is_on": False, "changed_at": now})
+    findings = [
+        {"product": name, "amount_nano": 90 * NANO_PER_USD, "usual_nano": NANO_PER_USD} for name in ("", "models")
+    ]
+    return SpendAnomaly.objects.create(organization=organization, day=day_of(now), findings=findings, found_at=now)
 
 
 def make_payment(
