@@ -1,7 +1,12 @@
 """A row in every table of an organization, by one person, with a word of its own wherever there is text to choose."""
 
+import gzip
+import hashlib
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 
 from accounts.models import KeyLeak, Notice, Organization, Overlap, Scope, User
 from accounts.services import audit
@@ -15,12 +20,14 @@ from billing.models import (
     Contract,
     CreditNote,
     Dispute,
+    Invoice,
     InvoiceFile,
     SpendAnomaly,
     SpendCap,
     UsageFate,
     WriteOff,
 )
+from billing.selectors.invoice_files import STORAGE
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
 from billing.services.usage import record_usage
@@ -152,20 +159,27 @@ def bill(organization: Organization, word: str) -> None:
     if not CreditNote.objects.filter(organization=organization).exists():
         invoice = make_invoice(project, now=NOW)
         make_standing(organization, now=NOW)
-        InvoiceFile.objects.create(
-            organization=organization,
-            invoice=invoice,
-            name=f"{organization.public_id}/{invoice.public_id}.jsonl.gz",
-            digest="0" * 64,
-            size=1,
-            made_at=NOW,
-        )
+        keep_file(invoice, word)
         make_credit_note(invoice, f"outage {word}", now=NOW)
         confirmed = BankTransfer.Status.CONFIRMED
         names = {"statement_line": f"S-{word}", "payer": f"Works {word}", "reference": f"invoice {word}"}
         names |= {"disputed_by": "user_a", "disputed_because": f"wrong {word}"}
         make_transfer(organization, 7, (invoice, 5), status=confirmed, now=NOW, **names)
     make_goodwill(organization, f"goodwill {word}", now=NOW)
+
+
+def keep_file(invoice: Invoice, word: str) -> None:
+    """The file of an invoice, as it is kept."""
+    content = f'{{"buyer": "{word}"}}\n'.encode()
+    name = f"{invoice.organization.public_id}/{invoice.public_id}.jsonl.gz"
+    InvoiceFile.objects.create(
+        organization=invoice.organization,
+        invoice=invoice,
+        name=storages[STORAGE].save(name, ContentFile(gzip.compress(content))),
+        digest=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        made_at=NOW,
+    )
 
 
 def pay(organization: Organization, user: User, word: str) -> None:

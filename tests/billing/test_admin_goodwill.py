@@ -62,7 +62,11 @@ def test_it_takes_two_people_and_is_given_once(organization, finance):
     account = LedgerAccount.objects.get(grant=grant)
     assert (account.kind, account.balance_nano) == (AccountKind.PROMOTIONAL_CREDIT, 10 * NANO_PER_USD)
     assert prove_ledger().is_whole
-    written = AuditEvent.objects.filter(target_id=goodwill.public_id).values_list("action", "actor_id", "via")
+    written = (
+        AuditEvent.objects.filter(target_id=goodwill.public_id)
+        .order_by("sequence")
+        .values_list("action", "actor_id", "via")
+    )
     assert list(written) == [
         ("goodwill.proposed", goodwill.proposed_by, "staff"),
         ("goodwill.given", goodwill.decided_by, "staff"),
