@@ -95,6 +95,7 @@ NOT_DAILY = {
 NEIGHBOURS = "tests/accounts/test_neighbours.py"
 SPENDING = "tests/billing/test_neighbours.py"
 PLATFORM = "tests/billing/test_neighbours_of_the_platform.py"
+DEBT = "tests/billing/test_neighbours_in_debt.py"
 # Their services run as requests do, so that it is seen too that row-level security would hold instead.
 SERVED = {NEIGHBOURS, SPENDING}
 ELSEWHERE = {
@@ -152,15 +153,32 @@ ELSEWHERE = {
     "billing/services/credit_notes.py:issue_credit_note:0": PLATFORM,
     "billing/services/invoices.py:_discard_drafts_before:0": PLATFORM,
     "billing/services/invoices.py:draft_invoice:0": PLATFORM,
-    "billing/services/invoice_settling.py:settle_invoice:0": PLATFORM,
     "billing/services/invoices.py:void_invoice:0": PLATFORM,
-    "billing/services/month_closing.py:close_months_of:0": PLATFORM,
     "billing/services/tier_room.py:tier_room:0": PLATFORM,
     "billing/services/payments.py:_mail:0": PLATFORM,
     "billing/services/price_notices.py:_mail:0": PLATFORM,
     "billing/services/top_ups.py:start_top_up:0": SPENDING,
     "inference/gateway/console.py:_caller_of_session:0": "tests/inference/test_console_door.py",
-    "billing/services/top_ups.py:_customer_of:0": "tests/billing/payments/test_neighbours.py",
+    "billing/selectors/details.py:details_rows:0": DEBT,
+    "billing/selectors/disputes.py:staff_dispute_rows:0": DEBT,
+    "billing/selectors/refunds.py:staff_refund_rows:0": DEBT,
+    "billing/selectors/standing.py:overdue_cents:0": DEBT,
+    "billing/selectors/terms.py:debt_of:0": DEBT,
+    "billing/selectors/terms.py:owed_nano_of:0": DEBT,
+    "billing/selectors/terms.py:terms_rows:0": DEBT,
+    "billing/selectors/transfers.py:transfer_rows:0": DEBT,
+    "billing/services/invoice_settling.py:mark_paid:0": DEBT,
+    "billing/services/standing.py:_act:0": DEBT,
+    "billing/services/standing.py:_enter:0": DEBT,
+    "billing/services/standing.py:_standing_of:0": DEBT,
+    "billing/services/standing.py:approve_suspension:0": DEBT,
+    "billing/services/standing.py:relieve:0": DEBT,
+    "billing/services/terms.py:_begin:0": DEBT,
+    "billing/services/terms.py:_has_purchase_order:0": DEBT,
+    "billing/services/terms.py:propose_terms:0": DEBT,
+    "billing/services/terms_room.py:fit_room:0": DEBT,
+    "billing/services/terms_room.py:take_room:0": DEBT,
+    "billing/services/transfers.py:unpaid_invoices:0": DEBT,
 }
 # Filters that no test would miss yet: without them somebody is refused, and nobody sees anything of another's.
 UNSETTLED = {
