@@ -71,12 +71,19 @@ EQUIVALENT = {
     "billing/selectors/keys.py:_SPEND:1": "all pay one price, and a share of the whole stays that share",
     "billing/selectors/prices.py:_list_prices:0": "another one's contract makes it look for its own, and find none",
     "billing/selectors/prices.py:_terms:0": "terms come by organization, and those of one are taken",
+    "billing/selectors/evidence.py:_access_log:0": "looks up what entries of the organization name",
+    "billing/selectors/evidence.py:_story:0": "only the log of its organization names a payment",
+    "billing/selectors/owed.py:settled_cents_of:0": "the source names the invoice, which is one organization's",
+    "billing/selectors/staff_invoices.py:note_rows:0": "a foreign key keeps an invoice's notes in its organization",
     "billing/selectors/tiers.py:_USED:0": "the steps are of projects, each of which is one organization's",
     "billing/selectors/tiers.py:_with_tiers:0": "another one's tiers make it look for its own, and find none",
     "billing/selectors/unbilled.py:_UNBILLED:0": "the steps are of projects, each of which is one organization's",
     "billing/selectors/unbilled.py:grants_of:0": "looks up what grants of the organization name",
     "billing/services/caps.py:_spent:1": "a project and a key belong to one organization",
+    "billing/services/collecting.py:_collect:1": "a foreign key keeps an invoice's payments in its organization",
     "billing/services/credit_notes.py:_routes:0": "looks up what lines of the organization name",
+    "billing/services/disputes.py:_move_money:0": "the source names the payment, and one grant alone may have it",
+    "billing/services/invoice_settling.py:_next_source:0": "the source names the invoice, which is one organization's",
     "billing/services/invoices.py:_write_lines:0": "looks up what usage of the organization names",
     "billing/services/invoices.py:_write_lines:1": "looks up what commitments of the organization name",
     "billing/services/reservations.py:_held_by:0": "a holder is named after what holds, which is nobody else's",
@@ -96,6 +103,7 @@ NEIGHBOURS = "tests/accounts/test_neighbours.py"
 SPENDING = "tests/billing/test_neighbours.py"
 PLATFORM = "tests/billing/test_neighbours_of_the_platform.py"
 DEBT = "tests/billing/test_neighbours_in_debt.py"
+PAYMENTS = "tests/billing/payments/test_neighbours.py"
 # Their services run as requests do, so that it is seen too that row-level security would hold instead.
 SERVED = {NEIGHBOURS, SPENDING}
 ELSEWHERE = {
@@ -179,6 +187,22 @@ ELSEWHERE = {
     "billing/services/terms_room.py:fit_room:0": DEBT,
     "billing/services/terms_room.py:take_room:0": DEBT,
     "billing/services/transfers.py:unpaid_invoices:0": DEBT,
+    "billing/selectors/evidence.py:_access_log:1": PAYMENTS,
+    "billing/selectors/evidence.py:_access_log:2": PAYMENTS,
+    "billing/selectors/evidence.py:_invoices:0": PAYMENTS,
+    "billing/selectors/evidence.py:_usage:0": PAYMENTS,
+    "billing/services/auto_reload.py:_is_due:0": PAYMENTS,
+    "billing/services/auto_reload.py:start_reload:0": PAYMENTS,
+    "billing/services/auto_reload.py:start_reload:1": PAYMENTS,
+    "billing/services/auto_reload_outcomes.py:has_given_up:0": PAYMENTS,
+    "billing/services/auto_reload_outcomes.py:note_reload:0": PAYMENTS,
+    "billing/services/cards.py:open_card_page:0": PAYMENTS,
+    "billing/services/cards.py:read_cards:0": PAYMENTS,
+    "billing/services/cards.py:settle_cards:0": PAYMENTS,
+    "billing/services/collecting.py:_collect:0": PAYMENTS,
+    "billing/services/customers.py:customer_of:0": PAYMENTS,
+    "billing/services/disputes.py:_follow:0": PAYMENTS,
+    "billing/services/invoice_payments.py:collect_invoice:0": PAYMENTS,
 }
 # Filters that no test would miss yet: without them somebody is refused, and nobody sees anything of another's.
 UNSETTLED = {
