@@ -164,7 +164,7 @@ def test_evidence_is_of_one_organization(ours, neighbour):
     former = make_membership(neighbour).user
     numbers = {}
     for organization, units in ((ours, 1_234_567), (neighbour, 2_345_678)):
-        numbers[organization] = make_invoice(organization.projects.get()).number
+        numbers[organization] = str(make_invoice(organization.projects.get()).number)
         record = make_record(organization.projects.get(), units, occurred_at=NOW - timedelta(hours=1))
         record_usage([record], reservation_id=None, now=NOW)
     act(ours, former.public_id, "192.0.2.1")
