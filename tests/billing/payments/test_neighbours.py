@@ -1,9 +1,52 @@
 """Organizations that pay beside each other. It holds without row-level security too (tests/test_tenant_mutants.py)."""
 
-from accounts.models import Role
-from billing.models import BillingAccount
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import Organization, Role
+from accounts.services.audit import record_event
+from billing.gateways.payment_provider import DisputeSeen
+from billing.models import AutoReload, BillingAccount, Dispute, Payment, PaymentMethod
+from billing.selectors.evidence import evidence_for
+from billing.services.auto_reload import start_reload
+from billing.services.auto_reload_outcomes import has_given_up, note_reload
+from billing.services.cards import UnableToKeepCard, open_card_page, read_cards, settle_cards
+from billing.services.collecting import collect_due_invoices
+from billing.services.disputes import settle_dispute
+from billing.services.invoice_payments import UnableToCollect, collect_invoice
+from billing.services.top_ups import WaysBack
+from billing.services.usage import record_usage
+from portal.lib.context import Actor, Origin, forget, remember_actor, remember_origin
+from portal.lib.money import NANO_PER_USD
+from tests.billing.payments.test_charges import open_invoice
 from tests.billing.payments.test_top_ups import add
 from tests.factories.accounts import make_membership, make_organization
+from tests.factories.billing import (
+    NOW,
+    make_auto_reload,
+    make_bought_credit,
+    make_card,
+    make_dispute,
+    make_invoice,
+    make_payment,
+    make_record,
+)
+from tests.factories.catalog import make_price
+
+BACK = WaysBack("https://portal.example/paid", "https://portal.example/canceled")
+
+
+@pytest.fixture
+def neighbour(db) -> Organization:
+    """Before the other organization, so that whatever takes the first row takes theirs."""
+    return make_organization("Neighbour")
+
+
+@pytest.fixture
+def ours(neighbour) -> Organization:
+    return make_organization("Ours")
 
 
 def test_two_organizations_are_two_customers(double, browser, organization):
@@ -15,3 +58,124 @@ def test_two_organizations_are_two_customers(double, browser, organization):
     assert {customer.name for customer in double.v1.customers.list().data} == {"Acme", "Other"}
     mine = {session.customer for session in double.v1.checkout.sessions.list().data}
     assert mine == set(BillingAccount.objects.values_list("stripe_customer_id", flat=True))
+
+
+# --- Cards ---------------------------------------------------------------------------------------
+
+
+def test_a_card_that_a_neighbour_began_to_add_opens_no_page_here(ours, neighbour):
+    BillingAccount.objects.create(organization=neighbour, created_at=NOW, setup_number=1)
+
+    with pytest.raises(UnableToKeepCard, match="Begin on the page"):
+        open_card_page(organization=ours, back=BACK)
+
+
+def test_cards_of_a_neighbour_are_not_read_and_stay(double, ours, neighbour):
+    customer = double.v1.customers.create({"name": "Neighbour"})
+    double.v1.payment_methods.attach(double.card("4242424242424242").id, {"customer": customer.id})
+    BillingAccount.objects.create(organization=neighbour, created_at=NOW, stripe_customer_id=customer.id)
+    card = make_card(neighbour)
+
+    assert read_cards(organization_id=ours.pk, now=NOW) == 0
+    assert not PaymentMethod.objects.owned_by(ours).exists()
+    settle_cards(organization_id=ours.pk, seen=[], now=NOW)
+
+    assert PaymentMethod.objects.usable().get() == card
+
+
+# --- Charges -------------------------------------------------------------------------------------
+
+
+def test_credit_is_bought_by_who_wants_it_with_its_own_card(ours, neighbour):
+    make_auto_reload(neighbour)
+    make_card(neighbour, is_default=True)
+    card = make_card(ours)
+    assert start_reload(organization_id=ours.pk, now=NOW) is None
+    assert start_reload(organization_id=neighbour.pk, now=NOW) is not None
+    make_auto_reload(ours)
+
+    # Theirs is on its way.
+    payment = start_reload(organization_id=ours.pk, now=NOW)
+
+    assert payment is not None
+    assert (payment.organization_id, payment.card) == (ours.pk, card)
+
+
+def test_failures_are_counted_where_they_happen(ours, neighbour):
+    make_auto_reload(neighbour)
+    make_auto_reload(ours)
+    payment = make_payment(ours, state=Payment.State.FAILED)
+    payment.purpose = Payment.Purpose.RELOAD
+
+    note_reload(payment, NOW)
+
+    counts = AutoReload.objects.order_by("organization_id").values_list("failure_count", flat=True)
+    assert list(counts) == [0, 1]
+
+
+def test_a_neighbour_that_was_given_up_is_not_us(ours, neighbour):
+    make_auto_reload(neighbour, is_on=False)
+
+    assert (has_given_up(ours.pk), has_given_up(neighbour.pk)) == (False, True)
+
+
+def test_the_card_of_a_neighbour_pays_no_invoice(ours, neighbour):
+    make_card(neighbour)
+
+    with pytest.raises(UnableToCollect, match="No card"):
+        collect_invoice(invoice=open_invoice(ours), now=timezone.now())
+
+
+def test_the_card_of_a_neighbour_is_no_other_card_to_try(ours, neighbour):
+    invoice = open_invoice(ours)
+    payment = make_payment(ours, state=Payment.State.FAILED)
+    refused = {"purpose": Payment.Purpose.INVOICE, "invoice": invoice, "card": make_card(ours), "failure": "lost_card"}
+    Payment.objects.filter(pk=payment.pk).update(**refused)
+    make_card(neighbour, is_default=True)
+
+    assert collect_due_invoices(now=invoice.due_at) == 0
+
+
+# --- Disputes ------------------------------------------------------------------------------------
+
+
+def test_what_a_neighbours_bank_takes_back_disputes_nothing_here(ours, neighbour):
+    make_dispute(make_bought_credit(neighbour, intent_id="pi_1"))
+    make_bought_credit(ours, intent_id="pi_2")
+    asked = DisputeSeen("dp_ours", "pi_2", "warning_needs_response", "fraudulent", 25_00, None)
+
+    assert settle_dispute(seen=asked, now=NOW) == Dispute.State.INQUIRY
+
+    ours.refresh_from_db()
+    assert ours.payment_state == "good"
+
+
+def act(organization: Organization, actor_id: str, address: str) -> None:
+    """Leave an entry in its log as a person who comes from an address."""
+    remember_actor(Actor("user", actor_id, "session"))
+    remember_origin(Origin("req_12345678", address, "Browser"))
+    target = ("organization", organization.public_id)
+    record_event("organization.renamed", organization_id=organization.pk, target=target, now=NOW)
+    forget()
+
+
+def test_evidence_is_of_one_organization(ours, neighbour):
+    make_price("model.demo.input", NANO_PER_USD, 1_000_000)
+    former = make_membership(neighbour).user
+    numbers = {}
+    for organization, units in ((ours, 1_234_567), (neighbour, 2_345_678)):
+        numbers[organization] = str(make_invoice(organization.projects.get()).number)
+        record = make_record(organization.projects.get(), units, occurred_at=NOW - timedelta(hours=1))
+        record_usage([record], reservation_id=None, now=NOW)
+    act(ours, former.public_id, "192.0.2.1")
+    act(neighbour, former.public_id, "192.0.2.2")
+
+    found = evidence_for(make_dispute(make_bought_credit(ours, intent_id="pi_1")), now=NOW)
+
+    assert numbers[ours] in found.text
+    assert numbers[neighbour] not in found.text
+    assert "1234567 units" in found.text
+    assert "2345678 units" not in found.text
+    assert f"{former.public_id} (user) organization.renamed from 192.0.2.1" in found.access_log
+    # Theirs has an address that is not looked up here.
+    assert found.access_log.count("organization.renamed") == 1
