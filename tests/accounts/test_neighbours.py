@@ -13,16 +13,18 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.db import connection
 
-from accounts.models import AuditEndpoint, DirectoryPerson, Membership, Organization, Role, Scope
+from accounts.gateways import Person
+from accounts.models import AuditEndpoint, DirectoryGroup, DirectoryPerson, Membership, Organization, Role, Scope
 from accounts.selectors import must_come_through, sso_slug_of_address
 from accounts.services.api_keys import UnableToIssueKey, issue_key
 from accounts.services.audit import record_event
 from accounts.services.audit_endpoints import add_endpoint, change_endpoint_address
-from accounts.services.directory_groups import GroupGiven, add_group
-from accounts.services.directory_people import PersonGiven, add_person
+from accounts.services.directory_groups import MAXIMUM_GROUPS, GroupGiven, add_group
+from accounts.services.directory_people import MAXIMUM_PEOPLE, PersonGiven, add_person
 from accounts.services.domain_join import admit
 from accounts.services.domains import UnableToChangeDomain, add_domain, remove_domain
 from accounts.services.sso_connections import UnableToNameBreakGlass, UnableToRequireSso, name_break_glass, require_sso
+from accounts.services.sso_sign_in import admit_person
 from compute.models import SshKey
 from compute.services.launching import launch_instances
 from portal.lib.tenancy import set_organization
@@ -30,6 +32,7 @@ from tests.factories.accounts import (
     make_audit_endpoint,
     make_directory_group,
     make_directory_person,
+    make_directory_token,
     make_domain,
     make_membership,
     make_organization,
@@ -188,3 +191,49 @@ def test_two_directories_may_list_one_person_and_groups_of_one_name():
 
     membership = Membership.objects.get(organization=ours, user=person)
     assert DirectoryPerson.objects.get(pk=added.pk).membership == membership
+
+
+def test_a_full_directory_of_a_neighbour_leaves_room_here():
+    ours, neighbour = make_organization(), make_organization()
+    at = {"organization": neighbour, "created_at": NOW, "changed_at": NOW}
+    DirectoryGroup.objects.bulk_create(DirectoryGroup(display_name=f"g{n}", **at) for n in range(MAXIMUM_GROUPS))
+    DirectoryPerson.objects.bulk_create(
+        DirectoryPerson(user_name=f"p{n}", email=f"p{n}@neighbour.example", **at) for n in range(MAXIMUM_PEOPLE)
+    )
+    domain = make_domain(ours, "ours.example")
+
+    with entered(ours):
+        email = f"ada@{domain.name}"
+        add_person(organization=ours, given=PersonGiven(user_name=email, email=email, is_active=True), now=NOW)
+        add_group(organization=ours, given=GroupGiven("Everybody", frozenset()), now=NOW)
+
+    assert (ours.directory_people.count(), ours.directory_groups.count()) == (1, 1)
+
+
+def test_a_member_elsewhere_comes_in_for_the_first_time():
+    ours, neighbour = make_organization(), make_organization()
+    domain, connection = make_domain(ours, "ours.example"), make_sso_connection(ours)
+    person = make_user(f"ada@{domain.name}")
+    EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
+    make_membership(neighbour, person)
+
+    with entered(ours):
+        entered_as = admit_person(connection=connection, said=Person(subject="ada", email=person.email), now=NOW)
+
+    assert (entered_as.organization_id, entered_as.user_id) == (ours.pk, person.pk)
+
+
+def test_a_group_of_a_neighbour_is_missing_before_the_body_is_read(client):
+    ours, neighbour = make_organization(), make_organization()
+    token = make_directory_token(make_membership(ours, role=Role.OWNER), now=datetime.now(UTC))
+    group = make_directory_group(neighbour, "Night shift")
+
+    def patch(public_id: str) -> int:
+        return client.patch(
+            f"/scim/v2/Groups/{public_id}",
+            "no patch",
+            content_type="application/scim+json",
+            headers={"Authorization": f"Bearer {token.secret}"},
+        ).status_code
+
+    assert patch(group.public_id) == patch("scimgroup_nobody") == 404
