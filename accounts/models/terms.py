@@ -73,6 +73,7 @@ class OrganizationTerms(models.Model):
     objects = OrganizationTermsQuerySet.as_manager()
 
     class Meta:
+        verbose_name, verbose_name_plural = _("terms"), _("terms")
         permissions = [
             ("propose_terms", "Can propose terms of organizations"),
             ("approve_terms", "Can approve and end terms of organizations"),

@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from catalog.models import Sku
 
@@ -17,6 +18,7 @@ class SkuCost(models.Model):
     entered_at = models.DateTimeField()
 
     class Meta:
+        verbose_name, verbose_name_plural = _("cost of a SKU"), _("revenue and margin")
         constraints = [
             models.CheckConstraint(condition=Q(cost_nano__gte=0, unit_size__gt=0), name="sku_cost_not_negative"),
             models.CheckConstraint(condition=Q(from_month__day=1), name="sku_cost_from_the_first_of_a_month"),

@@ -41,6 +41,7 @@ class BillingDetails(models.Model):
     objects = BillingDetailsQuerySet.as_manager()
 
     class Meta:
+        verbose_name, verbose_name_plural = _("billing details"), _("billing details")
         permissions = [("confirm_tax_details", "Can confirm tax ids and exemptions")]
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="billing_details_organization_id"),

@@ -36,6 +36,7 @@ class Goodwill(models.Model):
     objects = GoodwillQuerySet.as_manager()
 
     class Meta:
+        verbose_name, verbose_name_plural = _("goodwill"), _("goodwill")
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="goodwill_organization_id"),
             models.CheckConstraint(condition=Q(amount_cents__gt=0), name="goodwill_positive"),

@@ -196,6 +196,7 @@ class LedgerEntry(models.Model):
     objects = LedgerEntryQuerySet.as_manager()
 
     class Meta:
+        verbose_name, verbose_name_plural = _("ledger entry"), _("ledger entries")
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="ledger_entry_organization_id"),
             models.UniqueConstraint(
