@@ -1,7 +1,7 @@
 """The staff of the portal's owner: seven groups, each with least privilege (staff pages say what each may do)."""
 
 from django.contrib.auth.models import Group, Permission
-from django.db import DEFAULT_DB_ALIAS, models, transaction
+from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 
@@ -77,17 +77,17 @@ GROUPS_OF_PERMISSION = {
 }
 
 
-def ensure_staff_groups(using: str = DEFAULT_DB_ALIAS) -> dict[StaffGroup, Group]:
+@transaction.atomic
+def ensure_staff_groups() -> dict[StaffGroup, Group]:
     """Return the staff groups, created where they are missing, with exactly the rights that are theirs; safe to repeat.
 
-    Every migration ends with it, so that who works here has what a new version brings and no more. A migration that
-    stops half-way knows fewer rights, and gives those.
+    `manage.py staff_groups` after each migration of a deployment, so that who works here has what a new version brings
+    and no more; `make up` does it with each start.
     """
-    with transaction.atomic(using=using):
-        groups = {group: Group.objects.using(using).get_or_create(name=group.value)[0] for group in StaffGroup}
-        permissions = Permission.objects.using(using).select_related("content_type")
-        known = {f"{each.content_type.app_label}.{each.codename}": each for each in permissions}
-        for group, row in groups.items():
-            mine = [name for name, holders in GROUPS_OF_PERMISSION.items() if group in holders]
-            row.permissions.set([known[name] for name in mine if name in known])
+    groups = {group: Group.objects.get_or_create(name=group.value)[0] for group in StaffGroup}
+    permissions = Permission.objects.select_related("content_type")
+    known = {f"{each.content_type.app_label}.{each.codename}": each for each in permissions}
+    for group, row in groups.items():
+        mine = [name for name, holders in GROUPS_OF_PERMISSION.items() if group in holders]
+        row.permissions.set([known[name] for name in mine])
     return groups

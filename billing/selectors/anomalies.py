@@ -94,7 +94,7 @@ def _reported(organization_id: int, period: Period) -> dict[datetime, set[str]]:
 
 
 def unusual_days(organization: Organization) -> UnusualDays:
-    """Return the days that were unusual, for the spend page."""
+    """Return the days that were unusual, for the page of caps and warnings."""
     found = SpendAnomaly.objects.owned_by(organization).order_by("-day")[:SHOWN]
     is_off = AnomalyMails.objects.owned_by(organization).filter(is_on=False).exists()
     return UnusualDays([anomaly_row(one) for one in found], not is_off)

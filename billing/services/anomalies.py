@@ -76,7 +76,7 @@ def _mail(anomaly_id: int, now: datetime) -> int:
         addresses_with(anomaly.organization, Permission.MANAGE_BILLING),
         anomaly=anomaly_row(anomaly),
         organization=anomaly.organization.name,
-        address=page_address("billing:spend", anomaly.organization.slug),
+        address=page_address("billing:cap-list", anomaly.organization.slug),
     )
     anomaly.mailed_at = now
     anomaly.save(update_fields=["mailed_at"])

@@ -22,4 +22,4 @@ def anomaly_mails(request: OrganizationRequest) -> HttpResponse:
     set_anomaly_mails(organization=request.organization, is_on=is_on, now=timezone.now())
     words = _("You will be mailed of unusual days.") if is_on else _("No more mails of unusual days.")
     messages.success(request, words)
-    return redirect("billing:spend", request.organization.slug)
+    return redirect("billing:cap-list", request.organization.slug)

@@ -12,6 +12,7 @@ from accounts.models import ApiKey, Permission, Project
 from billing import selectors
 from billing.forms.caps import CapForm
 from billing.models import SpendCap
+from billing.selectors.anomalies import unusual_days
 from billing.services.caps import CapTarget, UnableToSetCap, remove_cap, set_cap
 from portal.lib.money import nano_to_decimal
 
@@ -27,6 +28,7 @@ def cap_list(request: OrganizationRequest) -> HttpResponse:
         "page": selectors.cap_page(request.organization, now, after),
         "warnings": selectors.newest_warnings(request.organization),
         "is_first": not after,
+        "unusual": unusual_days(request.organization),
         "may_manage": request.membership.may(Permission.MANAGE_BILLING),
     }
     return render(request, "billing/cap_list.html", context)

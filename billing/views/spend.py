@@ -14,7 +14,6 @@ from accounts.models import Permission
 from billing import selectors
 from billing.forms.spend import SpendForm
 from billing.selectors import EventRow
-from billing.selectors.anomalies import unusual_days
 from portal.lib.exports import csv_lines, json_lines
 from portal.lib.http import page_or_partial
 
@@ -40,9 +39,6 @@ def spend(request: OrganizationRequest) -> HttpResponse:
         budget = selectors.budget_of(request.organization)
         request.balance_nano = budget.remaining_nano
         context["view"] = selectors.spend_view(request.organization, budget, chosen, form.chosen_grouping(), now)
-    if "#" not in template:
-        context["unusual"] = unusual_days(request.organization)
-        context["may_manage"] = request.membership.may(Permission.MANAGE_BILLING)
     return render(
         request,
         template,

@@ -197,7 +197,7 @@ def test_those_who_may_change_caps_are_mailed_once(project):
     assert "2026-11-20" in letter.subject
     assert "Model APIs: $50.00, usually $10.00" in letter.body
     assert "Everything: $50.00" in letter.body
-    assert letter.body.count("/spend/") == 1
+    assert letter.body.count("/caps/") == 1
 
 
 def test_an_organization_turns_the_mails_off_and_on(project):
@@ -244,7 +244,7 @@ def test_whoever_may_only_look_sees_the_days_and_no_button(project):
     look()
     address = reverse("billing:anomaly-mails", args=[project.organization.slug])
 
-    page = client.get(reverse("billing:spend", args=[project.organization.slug])).content.decode()
+    page = client.get(reverse("billing:cap-list", args=[project.organization.slug])).content.decode()
 
     assert "usually $10.00" in page
     assert address not in page

@@ -64,6 +64,8 @@ class Command(BaseCommand):
         call_command("migrate", database="owner", verbosity=0, interactive=False)
         call_command("load_catalog", verbosity=0, stdout=self.stdout)
         with as_platform():
+            # With each start: what an upgrade brings is there for who works here already.
+            ensure_staff_groups()
             point_models_at(base_url=settings.MODEL_UPSTREAM_URL, now=timezone.now())
             ensure_demo_pools()
             self._demonstrate(demo_file)
