@@ -12,6 +12,7 @@ import asyncssh
 import pytest
 from allauth.account.models import EmailAddress
 from django.db import connection
+from django.test import Client
 
 from accounts.gateways import Person
 from accounts.models import AuditEndpoint, DirectoryGroup, DirectoryPerson, Membership, Organization, Role, Scope
@@ -223,17 +224,18 @@ def test_a_member_elsewhere_comes_in_for_the_first_time():
     assert (entered_as.organization_id, entered_as.user_id) == (ours.pk, person.pk)
 
 
-def test_a_group_of_a_neighbour_is_missing_before_the_body_is_read(client):
+def test_a_group_of_a_neighbour_is_missing_before_the_body_is_read(client: Client):
     ours, neighbour = make_organization(), make_organization()
     token = make_directory_token(make_membership(ours, role=Role.OWNER), now=datetime.now(UTC))
     group = make_directory_group(neighbour, "Night shift")
 
     def patch(public_id: str) -> int:
-        return client.patch(
+        answer = client.patch(
             f"/scim/v2/Groups/{public_id}",
             "no patch",
             content_type="application/scim+json",
             headers={"Authorization": f"Bearer {token.secret}"},
-        ).status_code
+        )
+        return int(answer.status_code)
 
     assert patch(group.public_id) == patch("scimgroup_nobody") == 404
