@@ -21,6 +21,7 @@ from accounts.sealed import AUDIT_FORMER_SECRET, AUDIT_SECRET
 from accounts.selectors import links
 from accounts.services.audit import record_event
 from accounts.services.mails import mail_owners, page_address
+from portal.lib.batches import one_by_one
 from portal.lib.context import PORTAL
 from portal.lib.crashpoints import crashpoint
 from portal.lib.exports import json_of
@@ -211,14 +212,11 @@ def tell_of_paused_endpoints(*, now: datetime) -> int:
 
     Across organizations, each in a transaction of its own. A crash between mail and commit mails twice.
     """
-    told = 0
-    for endpoint_id in list(AuditEndpoint.objects.untold().order_by("pk").values_list("pk", flat=True)):
-        try:
-            told += _tell(endpoint_id, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("accounts.paused_endpoint_not_told", endpoint_id=endpoint_id)
-    return told
+    return one_by_one(
+        AuditEndpoint.objects.untold().order_by("pk").values_list("pk", flat=True),
+        lambda pk: _tell(pk, now),
+        lambda pk: log.exception("accounts.paused_endpoint_not_told", endpoint_id=pk),
+    )
 
 
 @transaction.atomic

@@ -15,6 +15,7 @@ from accounts.services.api_keys import revoke_key
 from accounts.services.audit import record_event
 from accounts.services.mails import mail_owners, page_address
 from accounts.services.members import lock_organization
+from portal.lib.batches import one_by_one
 from portal.lib.errors import DomainError
 from portal.lib.jobs import enqueue
 
@@ -64,14 +65,11 @@ def close_due_organizations(*, now: datetime) -> int:
 
     For the platform role.
     """
-    closed = 0
-    for organization in list(Organization.objects.due_to_close(now).order_by("closes_at", "pk")[:1000]):
-        try:
-            closed += _close(organization, now)
-        except Exception:
-            # A batch boundary: what is wrong with one must not keep the others open.
-            log.exception("accounts.organization_not_closed", organization=organization.public_id)
-    return closed
+    return one_by_one(
+        Organization.objects.due_to_close(now).order_by("closes_at", "pk")[:1000],
+        lambda organization: _close(organization, now),
+        lambda organization: log.exception("accounts.organization_not_closed", organization=organization.public_id),
+    )
 
 
 @transaction.atomic
@@ -107,14 +105,11 @@ def announce_closings() -> int:
     For the platform role, each in a transaction of its own. A crash between mail and commit mails twice; what was
     taken back before anybody was mailed is not mentioned.
     """
-    count = 0
-    for organization_id in list(Organization.objects.unannounced().order_by("pk").values_list("pk", flat=True)):
-        try:
-            count += _announce(organization_id)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("accounts.closing_not_announced", organization_id=organization_id)
-    return count
+    return one_by_one(
+        Organization.objects.unannounced().order_by("pk").values_list("pk", flat=True),
+        _announce,
+        lambda pk: log.exception("accounts.closing_not_announced", organization_id=pk),
+    )
 
 
 @transaction.atomic

@@ -14,6 +14,7 @@ from accounts.selectors import organization_id_of_directory_token, organization_
 from accounts.services.audit import record_event
 from accounts.services.directory_tokens import revoke_directory_token, token_of
 from accounts.services.mails import mail_each, page_address
+from portal.lib.batches import one_by_one
 from portal.lib.jobs import enqueue
 from portal.lib.key_format import KeyKind, digest_of, kind_of
 from portal.lib.tenancy import set_organization
@@ -129,14 +130,11 @@ def tell_of_leaks(*, now: datetime) -> int:
     Across organizations, each leak in a transaction of its own. A crash between mail and commit mails twice.
     """
     untold = KeyLeak.objects.filter(told_at=None, reported_at__gt=now - TELL_FOR).order_by("reported_at", "pk")
-    told = 0
-    for leak_id in list(untold.values_list("pk", flat=True)):
-        try:
-            told += _tell(leak_id, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("accounts.leak_not_told", leak_id=leak_id)
-    return told
+    return one_by_one(
+        untold.values_list("pk", flat=True),
+        lambda pk: _tell(pk, now),
+        lambda pk: log.exception("accounts.leak_not_told", leak_id=pk),
+    )
 
 
 @transaction.atomic

@@ -7,6 +7,7 @@ from django.db import transaction
 
 from accounts.models import Domain, Membership, Notice
 from accounts.services.mails import mail_each, owner_addresses, page_address
+from portal.lib.batches import one_by_one
 from portal.lib.jobs import enqueue
 
 log = structlog.get_logger(__name__)
@@ -26,14 +27,11 @@ def mail_notices(*, now: datetime) -> int:
 
     Each in a transaction of its own. A crash between mail and commit mails twice.
     """
-    mailed = 0
-    for notice_id in list(Notice.objects.unmailed(now).values_list("pk", flat=True)[:500]):
-        try:
-            mailed += _mail(notice_id, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("accounts.notice_not_mailed", notice_id=notice_id)
-    return mailed
+    return one_by_one(
+        list(Notice.objects.unmailed(now).values_list("pk", flat=True)[:500]),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("accounts.notice_not_mailed", notice_id=pk),
+    )
 
 
 @transaction.atomic

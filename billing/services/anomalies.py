@@ -16,6 +16,7 @@ from accounts.services.members import lock_organization
 from billing.invoicing.anomaly import findings
 from billing.models import AnomalyMails, SpendAnomaly
 from billing.selectors.anomalies import anomaly_row, organization_ids_to_look_at, series_of
+from portal.lib.batches import one_by_one
 from portal.lib.periods import day_of
 
 log = structlog.get_logger(__name__)
@@ -26,15 +27,12 @@ def find_anomalies(*, now: datetime) -> int:
 
     For the platform role: each in a transaction of its own. Safe to repeat: a day of an organization is noted once.
     """
-    found = 0
-    for day in (day_of(now) - timedelta(days=1), day_of(now)):
-        for organization_id in organization_ids_to_look_at(day):
-            try:
-                found += _look(organization_id, day, now)
-            except Exception:
-                # A batch boundary: one organization's trouble must not keep the others uninformed.
-                log.exception("billing.anomaly_not_looked_for", organization_id=organization_id)
-    return found
+    days = (day_of(now) - timedelta(days=1), day_of(now))
+    return one_by_one(
+        ((organization_id, day) for day in days for organization_id in organization_ids_to_look_at(day)),
+        lambda one: _look(*one, now),
+        lambda one: log.exception("billing.anomaly_not_looked_for", organization_id=one[0]),
+    )
 
 
 @transaction.atomic
@@ -55,14 +53,11 @@ def mail_anomalies(*, now: datetime) -> int:
 
     For the platform role. A crash between mail and commit mails twice.
     """
-    mailed = 0
-    for anomaly_id in list(SpendAnomaly.objects.unmailed(now).values_list("pk", flat=True)[:500]):
-        try:
-            mailed += _mail(anomaly_id, now)
-        except Exception:
-            # A batch boundary, as above.
-            log.exception("billing.anomaly_not_mailed", anomaly_id=anomaly_id)
-    return mailed
+    return one_by_one(
+        list(SpendAnomaly.objects.unmailed(now).values_list("pk", flat=True)[:500]),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("billing.anomaly_not_mailed", anomaly_id=pk),
+    )
 
 
 @transaction.atomic

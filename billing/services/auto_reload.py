@@ -15,6 +15,7 @@ from billing.models import AutoReload, BillingAccount, Payment, PaymentMethod, S
 from billing.selectors.disputes import is_disputed
 from billing.services.credits import lock_cap
 from billing.services.top_ups import LARGEST_CENTS, SMALLEST_CENTS
+from portal.lib.batches import one_by_one
 from portal.lib.context import PORTAL
 from portal.lib.errors import DomainError
 from portal.lib.jobs import enqueue
@@ -88,14 +89,11 @@ def start_reloads(*, now: datetime) -> int:
 
     For the platform role: each organization in a transaction of its own.
     """
-    begun = 0
-    for organization_id in list(AutoReload.objects.rested(now - REST).values_list("organization_id", flat=True)):
-        try:
-            begun += start_reload(organization_id=organization_id, now=now) is not None
-        except Exception:
-            # A batch boundary: one organization's trouble must not keep the others without credit.
-            log.exception("billing.auto_reload_not_begun", organization_id=organization_id)
-    return begun
+    return one_by_one(
+        AutoReload.objects.rested(now - REST).values_list("organization_id", flat=True),
+        lambda pk: start_reload(organization_id=pk, now=now) is not None,
+        lambda pk: log.exception("billing.auto_reload_not_begun", organization_id=pk),
+    )
 
 
 @transaction.atomic

@@ -15,6 +15,7 @@ from accounts.services.mails import addresses_with, mail_each, page_address
 from billing.models import CapWarning, SpendCap
 from billing.models.cap import WARNINGS, passed_warning
 from billing.selectors.caps import cap_row
+from portal.lib.batches import one_by_one
 from portal.lib.periods import month_of
 
 log = structlog.get_logger(__name__)
@@ -50,14 +51,11 @@ def mail_warnings(*, now: datetime) -> int:
 
     For the platform role. A crash between mail and commit mails twice.
     """
-    mailed = 0
-    for warning_id in list(CapWarning.objects.unmailed(now).values_list("pk", flat=True)[:500]):
-        try:
-            mailed += _mail(warning_id, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("billing.cap_warning_not_mailed", warning_id=warning_id)
-    return mailed
+    return one_by_one(
+        list(CapWarning.objects.unmailed(now).values_list("pk", flat=True)[:500]),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("billing.cap_warning_not_mailed", warning_id=pk),
+    )
 
 
 @transaction.atomic

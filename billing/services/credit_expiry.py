@@ -13,6 +13,7 @@ from billing.models import AccountKind, CreditGrant, LedgerAccount, LedgerEntry,
 from billing.selectors.unbilled import grants_of, overrun_nano_of, terms_of, unbilled_usage
 from billing.services.credits import lock_cap
 from billing.services.ledger import Journal, Line, post
+from portal.lib.batches import one_by_one
 from portal.lib.money import NANO_PER_CENT, decimal_string
 from portal.lib.periods import month_of
 
@@ -35,14 +36,11 @@ def expire_credits(*, now: datetime) -> int:
     past = CreditGrant.objects.past(now).filter(
         ledger_accounts__credits_nano__gte=F("ledger_accounts__debits_nano") + NANO_PER_CENT
     )
-    ended = 0
-    for grant in list(past.select_related("organization").order_by("pk")):
-        try:
-            ended += bool(expire_grant(grant=grant, now=now))
-        except Exception:
-            # A batch boundary: one book's trouble must not keep the others' credit alive.
-            log.exception("billing.credit_not_ended", grant=grant.public_id)
-    return ended
+    return one_by_one(
+        past.select_related("organization").order_by("pk"),
+        lambda grant: bool(expire_grant(grant=grant, now=now)),
+        lambda grant: log.exception("billing.credit_not_ended", grant=grant.public_id),
+    )
 
 
 @transaction.atomic

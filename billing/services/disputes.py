@@ -19,6 +19,7 @@ from billing.selectors.evidence import evidence_for
 from billing.services.credits import lock_cap
 from billing.services.dispute_money import freeze, give_back, lose, thaw, withdraw
 from billing.services.standing import UnableToDispute, end_dispute, open_dispute
+from portal.lib.batches import one_by_one
 from portal.lib.context import PORTAL
 from portal.lib.crashpoints import crashpoint
 from portal.lib.errors import DomainError
@@ -153,14 +154,11 @@ def mail_disputes(*, now: datetime) -> int:
 
     For the platform role. A crash between mail and commit mails twice.
     """
-    mailed = 0
-    for dispute_id in list(Dispute.objects.unmailed(now).values_list("pk", flat=True)[:500]):
-        try:
-            mailed += _mail(dispute_id)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("billing.dispute.not_mailed", dispute_id=dispute_id)
-    return mailed
+    return one_by_one(
+        list(Dispute.objects.unmailed(now).values_list("pk", flat=True)[:500]),
+        _mail,
+        lambda pk: log.exception("billing.dispute.not_mailed", dispute_id=pk),
+    )
 
 
 _VERBS = {

@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from billing.models import Invoice, InvoiceFile
 from billing.selectors.invoice_export import export_records
 from billing.selectors.invoice_files import STORAGE
+from portal.lib.batches import one_by_one
 from portal.lib.exports import json_lines
 
 log = structlog.get_logger(__name__)
@@ -30,14 +31,11 @@ IN_MEMORY = 1 << 20
 def keep_invoice_files(*, now: datetime) -> int:
     """Make the files of issued invoices that have none, the oldest first; return how many. For the platform role."""
     waiting = Invoice.objects.issued().filter(kept_file=None).select_related("organization")
-    kept = 0
-    for invoice in waiting.order_by("issued_at", "pk")[:BATCH]:
-        try:
-            kept += _keep(invoice, now)
-        except Exception:
-            # A batch boundary: the trouble of one file must not keep those of others from being made.
-            log.exception("billing.invoice_file.not_kept", invoice=invoice.public_id)
-    return kept
+    return one_by_one(
+        waiting.order_by("issued_at", "pk")[:BATCH],
+        lambda invoice: _keep(invoice, now),
+        lambda invoice: log.exception("billing.invoice_file.not_kept", invoice=invoice.public_id),
+    )
 
 
 def _keep(invoice: Invoice, now: datetime) -> int:

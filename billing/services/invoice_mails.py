@@ -8,6 +8,7 @@ from django.db import transaction
 from accounts.services.mails import mail_each, page_address
 from billing.models import Invoice
 from billing.services.details import billing_addresses
+from portal.lib.batches import one_by_one
 from portal.lib.money import NANO_PER_CENT
 
 log = structlog.get_logger(__name__)
@@ -22,15 +23,12 @@ def mail_invoices(*, now: datetime) -> int:
 
     For the platform role. A crash between mail and commit mails twice.
     """
-    mailed = 0
     waiting = Invoice.objects.issued().live().filter(mailed_at=None, issued_at__gt=now - TRIED_FOR)
-    for invoice_id in list(waiting.order_by("issued_at", "pk").values_list("pk", flat=True)[:BATCH]):
-        try:
-            mailed += _mail(invoice_id, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("billing.invoice_not_mailed", invoice_id=invoice_id)
-    return mailed
+    return one_by_one(
+        list(waiting.order_by("issued_at", "pk").values_list("pk", flat=True)[:BATCH]),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("billing.invoice_not_mailed", invoice_id=pk),
+    )
 
 
 @transaction.atomic

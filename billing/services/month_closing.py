@@ -12,6 +12,7 @@ from billing.selectors.closing import closed_until
 from billing.selectors.commitments import first_true_up, organization_ids_with_true_up
 from billing.selectors.unbilled import organization_ids_with_unbilled, unbilled_buckets
 from billing.services.invoices import begin_closing, draft_invoice, issue_invoice
+from portal.lib.batches import one_by_one
 from portal.lib.periods import Period, hour_of, month_of
 
 log = structlog.get_logger(__name__)
@@ -28,16 +29,13 @@ def close_due_months(*, now: datetime) -> int:
     For the platform role: across organizations, each invoice in transactions of its own. Safe to repeat, and for two
     at once: one issues.
     """
-    issued = 0
     before = _end_of_due(now)
     due = {*organization_ids_with_unbilled(before=before), *organization_ids_with_true_up(before=before)}
-    for organization_id in sorted(due):
-        try:
-            issued += len(close_months_of(organization=Organization.objects.get(pk=organization_id), now=now))
-        except Exception:
-            # A batch boundary: one organization's trouble must not keep the others' invoices back.
-            log.exception("billing.month_not_closed", organization_id=organization_id)
-    return issued
+    return one_by_one(
+        sorted(due),
+        lambda pk: len(close_months_of(organization=Organization.objects.get(pk=pk), now=now)),
+        lambda pk: log.exception("billing.month_not_closed", organization_id=pk),
+    )
 
 
 def close_months_of(*, organization: Organization, now: datetime, terms: Terms | None = None) -> list[Invoice]:
@@ -64,15 +62,12 @@ def invoice_above_thresholds(*, now: datetime) -> int:
 
     For the platform role, each in transactions of its own. Safe to repeat: what is billed is unbilled no more.
     """
-    issued = 0
     limits = OrganizationTerms.objects.in_force().filter(invoice_above_nano__isnull=False)
-    for terms in list(limits.select_related("organization").order_by("organization_id")):
-        try:
-            issued += invoice_above_threshold(terms=terms, now=now) is not None
-        except Exception:
-            # A batch boundary, as above.
-            log.exception("billing.threshold_not_invoiced", organization_id=terms.organization_id)
-    return issued
+    return one_by_one(
+        limits.select_related("organization").order_by("organization_id"),
+        lambda terms: invoice_above_threshold(terms=terms, now=now) is not None,
+        lambda terms: log.exception("billing.threshold_not_invoiced", organization_id=terms.organization_id),
+    )
 
 
 def invoice_above_threshold(*, terms: OrganizationTerms, now: datetime) -> Invoice | None:

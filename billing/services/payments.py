@@ -20,6 +20,7 @@ from billing.services.charges import charge
 from billing.services.credits import Award, add_credit, lock_cap
 from billing.services.debts import pay_debt
 from billing.services.invoice_payments import pay_invoice
+from portal.lib.batches import one_by_one
 from portal.lib.context import PORTAL
 from portal.lib.crashpoints import crashpoint
 from portal.lib.jobs import enqueue
@@ -169,14 +170,11 @@ def mail_payments(*, now: datetime) -> int:
 
     For the platform role. A crash between mail and commit mails twice.
     """
-    mailed = 0
-    for payment_id in list(Payment.objects.unmailed(now).values_list("pk", flat=True)[:500]):
-        try:
-            mailed += _mail(payment_id, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("billing.payment.not_mailed", payment_id=payment_id)
-    return mailed
+    return one_by_one(
+        list(Payment.objects.unmailed(now).values_list("pk", flat=True)[:500]),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("billing.payment.not_mailed", payment_id=pk),
+    )
 
 
 def _record_end(payment: Payment, state: Payment.State, now: datetime) -> None:

@@ -17,6 +17,7 @@ from billing.selectors.prices import prices_of_hours
 from billing.selectors.spend import name_skus
 from catalog.models import Price
 from catalog.selectors import UnitPrice, list_versions
+from portal.lib.batches import one_by_one
 from portal.lib.periods import day_of
 from portal.lib.tiers import is_dearer
 
@@ -47,15 +48,12 @@ def mail_price_notices(*, now: datetime) -> int:
 
     A crash between mail and commit mails twice.
     """
-    mailed = 0
     ids = PriceNotice.objects.unmailed(now).values_list("organization_id", flat=True)
-    for organization_id in list(dict.fromkeys(ids[:5_000])):
-        try:
-            mailed += _mail(organization_id, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("billing.price_notice_not_mailed", organization_id=organization_id)
-    return mailed
+    return one_by_one(
+        list(dict.fromkeys(ids[:5_000])),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("billing.price_notice_not_mailed", organization_id=pk),
+    )
 
 
 def _rises(now: datetime) -> Iterable[_Rise]:

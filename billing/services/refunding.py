@@ -17,6 +17,7 @@ from billing.services.ledger import reverse
 from billing.services.payments import PaymentDiffers
 from billing.services.provider_keys import renewing_key_of
 from billing.services.refunds import journal_of
+from portal.lib.batches import one_by_one
 from portal.lib.context import PORTAL
 from portal.lib.crashpoints import crashpoint
 from portal.lib.jobs import enqueue
@@ -102,14 +103,11 @@ def mail_refunds(*, now: datetime) -> int:
 
     For the platform role. A crash between mail and commit mails twice.
     """
-    mailed = 0
-    for refund_id in list(Refund.objects.unmailed(now).values_list("pk", flat=True)[:500]):
-        try:
-            mailed += _mail(refund_id, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("billing.refund.not_mailed", refund_id=refund_id)
-    return mailed
+    return one_by_one(
+        list(Refund.objects.unmailed(now).values_list("pk", flat=True)[:500]),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("billing.refund.not_mailed", refund_id=pk),
+    )
 
 
 def _send(refund: Refund, now: datetime) -> RefundSeen | None:

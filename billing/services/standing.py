@@ -3,7 +3,6 @@
 Locks: the organization's credit, its row, how it stands, the audit log.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -27,6 +26,7 @@ from billing.invoicing.dunning import (
 from billing.models import SpendCap, Standing, StandingLetter
 from billing.selectors.standing import is_on_terms, is_told_enough, organization_ids_overdue, overdue_cents
 from billing.services.credits import lock_account
+from portal.lib.batches import one_by_one
 from portal.lib.context import Actor
 from portal.lib.errors import DomainError
 
@@ -51,21 +51,13 @@ def work_standings(*, now: datetime) -> int:
     For the platform role, each action in a transaction of its own: a worker that dies between two leaves the rest for
     the next, and none is taken twice. One action of an organization in a look, so that none is hurried past.
     """
-    worked = 0
-    for organization_id in organization_ids_overdue(now):
-        worked += _guarded(organization_id, now, _begin)
-    for organization_id in list(Standing.objects.due(now).values_list("organization_id", flat=True)):
-        worked += _guarded(organization_id, now, _act)
-    return worked
+    begun = one_by_one(organization_ids_overdue(now), lambda pk: _begin(pk, now), _tell_of_trouble)
+    due = Standing.objects.due(now).values_list("organization_id", flat=True)
+    return begun + one_by_one(due, lambda pk: _act(pk, now), _tell_of_trouble)
 
 
-def _guarded(organization_id: int, now: datetime, work: Callable[[int, datetime], bool]) -> bool:
-    try:
-        return work(organization_id, now)
-    except Exception:
-        # A batch boundary: one organization's trouble must not keep the others where they are.
-        log.exception("billing.standing_not_worked", organization_id=organization_id)
-        return False
+def _tell_of_trouble(organization_id: int) -> None:
+    log.exception("billing.standing_not_worked", organization_id=organization_id)
 
 
 @transaction.atomic

@@ -11,6 +11,7 @@ from billing.invoicing.dunning import Letter
 from billing.models import StandingLetter
 from billing.selectors.debts import debts_of
 from billing.services.details import billing_addresses
+from portal.lib.batches import one_by_one
 from portal.lib.money import NANO_PER_CENT
 
 log = structlog.get_logger(__name__)
@@ -23,14 +24,11 @@ def mail_letters(*, now: datetime) -> int:
 
     A crash between mail and commit mails twice.
     """
-    mailed = 0
-    for pk in list(StandingLetter.objects.unmailed(now).values_list("pk", flat=True)[:BATCH]):
-        try:
-            mailed += _mail(pk, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("billing.letter_not_mailed", letter_id=pk)
-    return mailed
+    return one_by_one(
+        list(StandingLetter.objects.unmailed(now).values_list("pk", flat=True)[:BATCH]),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("billing.letter_not_mailed", letter_id=pk),
+    )
 
 
 @transaction.atomic

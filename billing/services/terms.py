@@ -20,6 +20,7 @@ from billing.models import BillingDetails
 from billing.selectors.terms import organization_ids_with_room_beyond_terms
 from billing.services.credits import lock_cap
 from billing.services.terms_room import fit_room
+from portal.lib.batches import one_by_one
 from portal.lib.context import Actor
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
@@ -123,18 +124,23 @@ def work_terms(*, now: datetime) -> int:
 
     For the platform role, each in a transaction of its own. Safe to repeat.
     """
-    worked = 0
-    for pk, organization_id in list(OrganizationTerms.objects.due(now).values_list("pk", "organization_id")):
-        try:
-            worked += _work(pk, organization_id, now)
-        except Exception:
-            # A batch boundary: one organization's trouble must not keep the others' terms back.
-            log.exception("billing.terms_not_worked", terms_id=pk)
-    for organization_id in organization_ids_with_room_beyond_terms():
-        with transaction.atomic():
-            lock_cap(organization_id=organization_id, now=now)
-            fit_room(organization_id=organization_id)
+    worked = one_by_one(
+        OrganizationTerms.objects.due(now).values_list("pk", "organization_id"),
+        lambda one: _work(*one, now),
+        lambda one: log.exception("billing.terms_not_worked", terms_id=one[0]),
+    )
+    one_by_one(
+        organization_ids_with_room_beyond_terms(),
+        lambda pk: _fit(pk, now),
+        lambda pk: log.exception("billing.room_of_terms_not_fitted", organization_id=pk),
+    )
     return worked
+
+
+@transaction.atomic
+def _fit(organization_id: int, now: datetime) -> int:
+    lock_cap(organization_id=organization_id, now=now)
+    return fit_room(organization_id=organization_id)
 
 
 @transaction.atomic

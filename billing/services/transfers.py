@@ -34,6 +34,7 @@ from billing.services.details import billing_addresses
 from billing.services.invoice_settling import mark_paid, owe_again
 from billing.services.ledger import Journal, Line, Overdraft, post, reverse
 from billing.services.terms import staff_actor
+from portal.lib.batches import one_by_one
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 
@@ -207,14 +208,11 @@ def unpaid_invoices(organization_id: int) -> list[Invoice]:
 
 def mail_transfers(*, now: datetime) -> int:
     """Mail every confirmed transfer to those who look after bills; return how many. For the platform role."""
-    mailed = 0
-    for pk in list(BankTransfer.objects.unmailed(now).values_list("pk", flat=True)[:500]):
-        try:
-            mailed += _mail(pk, now)
-        except Exception:
-            # A batch boundary: one mail server's trouble with one address must not keep the others uninformed.
-            log.exception("billing.transfer_not_mailed", transfer_id=pk)
-    return mailed
+    return one_by_one(
+        list(BankTransfer.objects.unmailed(now).values_list("pk", flat=True)[:500]),
+        lambda pk: _mail(pk, now),
+        lambda pk: log.exception("billing.transfer_not_mailed", transfer_id=pk),
+    )
 
 
 @transaction.atomic
