@@ -124,7 +124,7 @@ def next_action_at(state: State, done: int, scheduled: datetime, now: datetime) 
     return from_when + (actions[done].after - actions[done - 1].after)
 
 
-# So long after an invoice is due its kept card is charged, once each.
+# So long after its first charge for an invoice, when that is due, a kept card is charged again.
 CHARGES = tuple(timedelta(days=days) for days in (0, 1, 3, 5, 7))
 # What a bank says to no card again, or only to its holder; another try would be the same no.
 FINAL_REFUSALS = frozenset(
@@ -141,11 +141,22 @@ FINAL_REFUSALS = frozenset(
 )
 
 
-def next_charge_at(due_at: datetime, refusals: Sequence[str]) -> datetime | None:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A charge that failed: the provider's word for why, and when it was begun."""
+
+    word: str
+    begun_at: datetime
+
+
+def next_charge_at(due_at: datetime, refusals: Sequence[Refusal]) -> datetime | None:
     """Return when a kept card is charged next for an invoice; None when it is not any more.
 
-    refusals: the provider's words for why the charges so far failed, of the card that is kept now.
+    refusals: of the card that is kept now, in their order. Days count from its first charge, and between two lies one
+    at the least, so that neither a card that is added late nor a portal that was away makes them come at once.
     """
-    if len(refusals) >= len(CHARGES) or FINAL_REFUSALS.intersection(refusals):
+    if len(refusals) >= len(CHARGES) or any(one.word in FINAL_REFUSALS for one in refusals):
         return None
-    return due_at + CHARGES[len(refusals)]
+    if not refusals:
+        return due_at
+    return max(refusals[0].begun_at + CHARGES[len(refusals)], refusals[-1].begun_at + timedelta(days=1))

@@ -5,10 +5,11 @@ from datetime import datetime
 import structlog
 from django.db import transaction
 
-from billing.invoicing.dunning import next_charge_at
+from billing.invoicing.dunning import Refusal, next_charge_at
 from billing.models import Invoice, Payment, PaymentMethod
 from billing.services.credits import lock_cap
 from billing.services.invoice_payments import UnableToCollect, collect_invoice
+from portal.lib.batches import one_by_one
 
 log = structlog.get_logger(__name__)
 
@@ -19,19 +20,13 @@ def collect_due_invoices(*, now: datetime) -> int:
     For the platform role, each in a transaction of its own. Safe to repeat: one is under way at a time, and the next
     waits for its day.
     """
-    begun = 0
     kept = PaymentMethod.objects.usable().values("organization_id")
     due = Invoice.objects.filter(status=Invoice.Status.OPEN, due_at__lte=now, organization_id__in=kept)
-    for invoice in due.select_related("organization").order_by("due_at", "pk"):
-        try:
-            begun += _collect(invoice, now)
-        except UnableToCollect:
-            # Less than the provider charges, or paid meanwhile.
-            continue
-        except Exception:
-            # A batch boundary: one organization's trouble must not keep the others' invoices unpaid.
-            log.exception("billing.invoice_not_collected", invoice=invoice.public_id)
-    return begun
+    return one_by_one(
+        due.select_related("organization").order_by("due_at", "pk"),
+        lambda invoice: _collect(invoice, now),
+        lambda invoice: log.exception("billing.invoice_not_collected", invoice=invoice.public_id),
+    )
 
 
 @transaction.atomic
@@ -41,10 +36,15 @@ def _collect(invoice: Invoice, now: datetime) -> bool:
     mine = Payment.objects.owned_by(invoice.organization).filter(invoice=invoice)
     if card is None or invoice.due_at is None or mine.unfinished().exists():
         return False
-    # A card that was added since begins anew with the day that has come.
-    refusals = list(mine.filter(card=card, state=Payment.State.FAILED).order_by("pk").values_list("failure", flat=True))
+    # A card that was added since begins anew.
+    failed = mine.filter(card=card, state=Payment.State.FAILED).order_by("created_at", "pk")
+    refusals = [Refusal(*one) for one in failed.values_list("failure", "created_at")]
     at = next_charge_at(invoice.due_at, refusals)
     if at is None or at > now:
         return False
-    collect_invoice(invoice=invoice, now=now)
+    try:
+        collect_invoice(invoice=invoice, now=now)
+    except UnableToCollect:
+        # Less than the provider charges, or paid meanwhile.
+        return False
     return True

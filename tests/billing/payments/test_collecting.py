@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import AuditEvent, Role
-from billing.invoicing.dunning import next_charge_at
+from billing.invoicing.dunning import CHARGES, Refusal, next_charge_at
 from billing.models import Invoice, Payment, Standing
 from billing.selectors import prove_ledger
 from billing.services.collecting import collect_due_invoices
@@ -36,7 +36,11 @@ def settle(now: datetime) -> None:
 
 @pytest.mark.parametrize("row", table("dunning.md", "refusals so far"))
 def test_charges_come_on_the_days_that_are_written_down(row):
-    refusals = [word.strip() for word in row["refusals so far"].split(",") if word.strip()]
+    refusals: list[Refusal] = []
+    for word in (word.strip() for word in row["refusals so far"].split(",") if word.strip()):
+        begun_at = next_charge_at(DUE, refusals)
+        assert begun_at is not None
+        refusals.append(Refusal(word, begun_at))
 
     at = next_charge_at(DUE, refusals)
 
@@ -99,6 +103,31 @@ def test_another_card_is_charged_at_once_for_what_the_first_refused(double, brow
 
     invoice.refresh_from_db()
     assert invoice.status == "paid"
+
+
+def test_a_card_that_is_added_late_is_not_charged_in_one_go(double, browser, organization):
+    invoice = open_invoice(organization)
+    keep_card(double, browser, organization, DECLINED_LATER)
+    begun = []
+    for quarter in range(4 * 24 + 1):
+        now = invoice.due_at + 10 * DAY + quarter * timedelta(minutes=15)
+        if collect(now):
+            begun.append(quarter)
+            settle(now + timedelta(minutes=11))
+
+    assert begun == [0, 4 * 24]
+
+
+def test_a_portal_that_was_away_charges_once_a_day():
+    refusals = [Refusal("card_declined", DUE)]
+    for day in range(30, 33):
+        at = next_charge_at(DUE, refusals)
+        assert at is not None
+        assert at <= DUE + day * DAY
+        refusals.append(Refusal("card_declined", DUE + day * DAY))
+
+    assert next_charge_at(DUE, refusals) == DUE + 33 * DAY
+    assert len(refusals) < len(CHARGES)
 
 
 def test_without_a_card_nobody_is_charged(organization):
