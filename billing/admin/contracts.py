@@ -1,23 +1,18 @@
 """Contracts: drafted by one of staff, looked at with what they would have cost, approved and published by another."""
 
-import time
 from collections.abc import Callable
 from datetime import datetime
-from http import HTTPStatus
-from typing import Any
+from functools import partial
 
-from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.access import is_sign_in_recent
 from accounts.models import Organization, User
-from billing.admin.reading import ReadingAdmin, organization_of
+from billing.admin.reading import ReadingAdmin, organization_of, take_step
 from billing.forms.contracts import ContractEndForm, ContractForm
 from billing.models import Contract
 from billing.selectors import burn_downs, contract_twin, staff_contracts
@@ -59,8 +54,8 @@ class ContractAdmin(ReadingAdmin):
         may_draft = request.user.has_perm(DRAFT)
         form = ContractForm(request.POST or None)
         if request.method == "POST":
-            self._check_change(request, may_draft)
-            if form.is_valid() and (contract := _drafted(form, request.user, timezone.now())):
+            by = self.check_changing(request, is_allowed=may_draft)
+            if form.is_valid() and (contract := _drafted(form, by, timezone.now())):
                 messages.success(request, _("Drafted. Somebody else has to approve it."))
                 return redirect(DETAIL, contract.public_id)
         with as_platform():
@@ -72,7 +67,7 @@ class ContractAdmin(ReadingAdmin):
             "rows": rows,
             "form": form if may_draft else None,
         }
-        return self._page(request, "admin/contracts.html", context, is_refused=form.is_bound)
+        return self.answer(request, "admin/contracts.html", context)
 
     def contract(self, request: HttpRequest, public_id: str) -> HttpResponse:
         """Show a contract and its twin; POST takes the next step."""
@@ -85,8 +80,8 @@ class ContractAdmin(ReadingAdmin):
             form = ContractEndForm(request.POST if request.POST.get("step") == "end" else None)
             may_approve = request.user.has_perm(APPROVE)
             if request.method == "POST":
-                self._check_change(request, may_approve or request.user.has_perm(DRAFT))
-                if self._step(request, contract, form):
+                by = self.check_changing(request, is_allowed=may_approve or request.user.has_perm(DRAFT))
+                if _step(request, contract, form, by):
                     return redirect(DETAIL, public_id)
             context = {
                 "title": contract.name,
@@ -99,44 +94,20 @@ class ContractAdmin(ReadingAdmin):
                 "steps": _steps(contract, request),
                 "form": form if may_approve and contract.status == Contract.Status.PUBLISHED else None,
             }
-        return self._page(request, "admin/contract.html", context, is_refused=request.method == "POST")
-
-    def _check_change(self, request: HttpRequest, is_allowed: bool) -> None:
-        if not is_allowed:
-            raise PermissionDenied
-        if not is_sign_in_recent(request, time.time()):
-            raise ReauthenticationRequired
-
-    def _step(self, request: HttpRequest, contract: Contract, form: ContractEndForm) -> bool:
-        """Take the step that was asked for; False, with a message, when it is refused."""
-        step, now = request.POST.get("step", ""), timezone.now()
-        try:
-            if step in STEPS:
-                STEPS[step](contract=contract, by=request.user, now=now)
-            elif step == "end" and form.is_valid():
-                end_contract(contract=contract, active_to=form.cleaned_data["active_to"], by=_staff(request), now=now)
-            else:
-                return False
-        except DomainError as error:
-            messages.error(request, str(error))
-            return False
-        messages.success(request, _("Done. It is in the organization's audit log."))
-        return True
-
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any], *, is_refused: bool) -> HttpResponse:
-        response = self.page(request, template, context)
-        response.status_code = HTTPStatus.UNPROCESSABLE_ENTITY if is_refused else HTTPStatus.OK
-        return response
+        return self.answer(request, "admin/contract.html", context)
 
 
-def _staff(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101  # for the type checker: the admin lets nobody else in
-    return request.user
+def _step(request: HttpRequest, contract: Contract, form: ContractEndForm, by: User) -> bool:
+    word, now = request.POST.get("step", ""), timezone.now()
+    if word == "end" and form.is_valid():
+        ends = form.cleaned_data["active_to"]
+        return take_step(request, lambda: end_contract(contract=contract, active_to=ends, by=by, now=now))
+    step = STEPS.get(word)
+    return take_step(request, step and partial(step, contract=contract, by=by, now=now))
 
 
-def _drafted(form: ContractForm, by: object, now: datetime) -> Contract | None:
+def _drafted(form: ContractForm, by: User, now: datetime) -> Contract | None:
     """Draft what the form says; None, with the form saying why, when that is refused."""
-    assert isinstance(by, User)  # noqa: S101  # for the type checker
     with as_platform():
         organization = Organization.objects.filter(slug=form.cleaned_data["organization"]).first()
         if organization is None:

@@ -10,7 +10,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing.admin.reading import ReadingAdmin, organization_of
-from billing.admin.refunds import check_change, staff_of
 from billing.models import Dispute
 from billing.selectors import disputes
 from billing.selectors.evidence import evidence_text
@@ -49,9 +48,9 @@ class DisputeAdmin(ReadingAdmin):
         with as_platform():
             dispute = _find(public_id)
             if request.method == "POST":
-                check_change(request, may_answer)
+                by = self.check_changing(request, is_allowed=may_answer)
                 try:
-                    answer_dispute(dispute=dispute, by=staff_of(request), now=timezone.now())
+                    answer_dispute(dispute=dispute, by=by, now=timezone.now())
                 except UnableToAnswer as error:
                     messages.error(request, str(error))
                 else:

@@ -1,17 +1,12 @@
 """Pages of staff: credit as a goodwill, which one of finance proposes and another gives."""
 
-import time
-
-from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.access import is_sign_in_recent
 from accounts.models import Organization, User
 from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import GoodwillForm
@@ -37,12 +32,9 @@ class GoodwillAdmin(ReadingAdmin):
         form = GoodwillForm(request.POST if request.POST.get("step") == "propose" else None)
         may_propose, may_decide = request.user.has_perm(PROPOSE), request.user.has_perm(DECIDE)
         if request.method == "POST":
-            if not (may_propose if form.is_bound else may_decide):
-                raise PermissionDenied
-            if not is_sign_in_recent(request, time.time()):
-                raise ReauthenticationRequired
+            by = self.check_changing(request, is_allowed=may_propose if form.is_bound else may_decide)
             with as_platform():
-                is_done = _proposed(form, request) if form.is_bound else _decided(request)
+                is_done = _proposed(form, by) if form.is_bound else _decided(request, by)
             if is_done:
                 messages.success(request, _("Done. It is in the organization's audit log."))
                 return redirect(LIST)
@@ -53,19 +45,12 @@ class GoodwillAdmin(ReadingAdmin):
             "rows": rows,
             "form": form if may_propose else None,
             "may_decide": may_decide,
-            "me": _staff(request).public_id,
+            "me": self.staff(request).public_id,
         }
-        answer = self.page(request, "admin/goodwill.html", context)
-        answer.status_code = 422 if request.method == "POST" else 200
-        return answer
+        return self.answer(request, "admin/goodwill.html", context)
 
 
-def _staff(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101  # for the type checker: the admin lets nobody else in
-    return request.user
-
-
-def _proposed(form: GoodwillForm, request: HttpRequest) -> bool:
+def _proposed(form: GoodwillForm, by: User) -> bool:
     """Propose what the form says; False, with the form saying why, when that is refused."""
     if not form.is_valid():
         return False
@@ -78,7 +63,7 @@ def _proposed(form: GoodwillForm, request: HttpRequest) -> bool:
             organization=organization,
             amount_cents=form.amount_cents(),
             reason=form.cleaned_data["reason"],
-            by=_staff(request),
+            by=by,
             now=timezone.now(),
         )
     except DomainError as error:
@@ -87,7 +72,7 @@ def _proposed(form: GoodwillForm, request: HttpRequest) -> bool:
     return True
 
 
-def _decided(request: HttpRequest) -> bool:
+def _decided(request: HttpRequest, by: User) -> bool:
     """Give or decline a proposal; False, with a message, when that is refused. Raises Http404."""
     goodwill = find_goodwill(request.POST.get("goodwill", ""))
     if goodwill is None:
@@ -96,7 +81,7 @@ def _decided(request: HttpRequest) -> bool:
     if decide is None:
         return False
     try:
-        decide(goodwill=goodwill, by=_staff(request), now=timezone.now())
+        decide(goodwill=goodwill, by=by, now=timezone.now())
     except DomainError as error:
         messages.error(request, str(error))
         return False

@@ -1,20 +1,16 @@
 """Pages of staff: invoices and what is owed; credit notes, which one of finance proposes and another issues."""
 
-import time
 from http import HTTPStatus
 from typing import Any
 
-from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.access import is_sign_in_recent
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent
 from billing.admin.payments import more_of
 from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import CreditNoteForm, StaffSearchForm
@@ -79,11 +75,8 @@ class InvoiceAdmin(ReadingAdmin):
             if invoice is None:
                 raise Http404
             if request.method == "POST":
-                if not (may_propose if form.is_bound else may_decide):
-                    raise PermissionDenied
-                if not is_sign_in_recent(request, time.time()):
-                    raise ReauthenticationRequired
-                if self._step(request, invoice, form):
+                by = self.check_changing(request, is_allowed=may_propose if form.is_bound else may_decide)
+                if _step(request, invoice, form, by.public_id):
                     messages.success(request, _("Done. It is in the organization's audit log."))
                     return redirect(DETAIL, public_id)
             context = {
@@ -93,31 +86,9 @@ class InvoiceAdmin(ReadingAdmin):
                 "notes": staff_invoices.note_rows(invoice),
                 "form": form if may_propose and invoice.issued_at else None,
                 "may_decide": may_decide,
-                "me": _staff(request).public_id,
+                "me": self.staff(request).public_id,
             }
-        return self._answer(request, "admin/invoice.html", context, is_refused=request.method == "POST")
-
-    def _step(self, request: HttpRequest, invoice: Invoice, form: CreditNoteForm) -> bool:
-        """Take the step that was asked for; False, with a message, when it is refused. Raises Http404."""
-        by, now = _staff(request).public_id, timezone.now()
-        # What the services write into the audit log is done by one of staff.
-        remember_actor(Actor(AuditEvent.ActorKind.USER.value, by, AuditEvent.Via.STAFF.value))
-        try:
-            if form.is_bound:
-                if not form.is_valid():
-                    return False
-                given = form.cleaned_data
-                propose_credit_note(
-                    invoice=invoice, positions=given["positions"], reason=given["reason"], proposed_by=by, now=now
-                )
-                return True
-            note = staff_invoices.find_note(invoice, request.POST.get("note", ""))
-            if note is None:
-                raise Http404
-            return _decide(note, request.POST.get("step", ""), by)
-        except DomainError as error:
-            messages.error(request, str(error))
-            return False
+        return self.answer(request, "admin/invoice.html", context)
 
     def _answer(
         self, request: HttpRequest, template: str, context: dict[str, Any], *, is_refused: bool
@@ -141,14 +112,32 @@ class CreditNoteAdmin(ReadingAdmin):
         return self.page(request, "admin/credit_notes.html", {"title": _("Credit notes"), "notes": notes})
 
 
+def _step(request: HttpRequest, invoice: Invoice, form: CreditNoteForm, by: str) -> bool:
+    """Take the step that was asked for; False, with a message, when it is refused. Raises Http404."""
+    now = timezone.now()
+    # What the services write into the audit log is done by one of staff.
+    remember_actor(Actor(AuditEvent.ActorKind.USER.value, by, AuditEvent.Via.STAFF.value))
+    try:
+        if form.is_bound:
+            if not form.is_valid():
+                return False
+            given = form.cleaned_data
+            propose_credit_note(
+                invoice=invoice, positions=given["positions"], reason=given["reason"], proposed_by=by, now=now
+            )
+            return True
+        note = staff_invoices.find_note(invoice, request.POST.get("note", ""))
+        if note is None:
+            raise Http404
+        return _decide(note, request.POST.get("step", ""), by)
+    except DomainError as error:
+        messages.error(request, str(error))
+        return False
+
+
 def _decide(note: CreditNote, step: str, by: str) -> bool:
     if step == "issue":
         issue_credit_note(note=note, issued_by=by, now=timezone.now())
     elif step == "decline":
         decline_credit_note(note=note, declined_by=by, now=timezone.now())
     return step in ("issue", "decline")
-
-
-def _staff(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101  # for the type checker: the admin lets nobody else in
-    return request.user

@@ -1,11 +1,12 @@
 """What pages of staff have in common."""
 
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from allauth.core.exceptions import ReauthenticationRequired
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from accounts.access import is_sign_in_recent
 from accounts.models import Organization, User
+from portal.lib.errors import DomainError
 
 
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -34,13 +36,19 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic a
         if not self.has_view_permission(request):
             raise PermissionDenied
 
+    def staff(self, request: HttpRequest) -> User:
+        """Return who looks: the admin lets nobody in but people."""
+        if not isinstance(request.user, User):
+            raise PermissionDenied
+        return request.user
+
     def check_changing(self, request: HttpRequest, *, is_allowed: bool) -> User:
         """Return who changes something; ask them to sign in again unless they did lately."""
-        if not is_allowed or not isinstance(request.user, User):
+        if not is_allowed:
             raise PermissionDenied
         if not is_sign_in_recent(request, time.time()):
             raise ReauthenticationRequired
-        return request.user
+        return self.staff(request)
 
     def answer(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         """Return a page; after a POST it is the answer to one that was refused."""
@@ -51,6 +59,19 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic a
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         return TemplateResponse(request, template, {**self.admin_site.each_context(request), **context})
+
+
+def take_step(request: HttpRequest, step: Callable[[], object] | None) -> bool:
+    """Take a step that one of staff asked for, and say what came of it; False where it is none, or was refused."""
+    if step is None:
+        return False
+    try:
+        step()
+    except DomainError as error:
+        messages.error(request, str(error))
+        return False
+    messages.success(request, _("Done. It is in the organization's audit log."))
+    return True
 
 
 def organization_of(request: HttpRequest) -> Organization | None:

@@ -1,17 +1,12 @@
 """Pages of staff: what the comparisons of the night found. It must be empty; what is not, a person explains."""
 
-import time
-
-from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.access import is_sign_in_recent
 from accounts.models import User
 from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import ExplanationForm
@@ -35,19 +30,15 @@ class DifferenceAdmin(ReadingAdmin):
         self.check_reading(request)
         form = ExplanationForm(request.POST or None)
         may_explain = request.user.has_perm(EXPLAIN)
-        if request.method == "POST" and not may_explain:
-            raise PermissionDenied
-        if request.method == "POST" and not is_sign_in_recent(request, time.time()):
-            raise ReauthenticationRequired
-        if form.is_valid() and isinstance(request.user, User) and _explained(form, request.user):
-            messages.success(request, _("Done. It is in the log of the admin."))
-            return redirect(LIST)
+        if request.method == "POST":
+            by = self.check_changing(request, is_allowed=may_explain)
+            if form.is_valid() and _explained(form, by):
+                messages.success(request, _("Done. It is in the log of the admin."))
+                return redirect(LIST)
         with as_platform():
             page = agreement_page()
         context = {"title": _("Nightly comparisons"), "page": page, "form": form if may_explain else None}
-        answer = self.page(request, "admin/differences.html", context)
-        answer.status_code = 422 if form.is_bound else 200
-        return answer
+        return self.answer(request, "admin/differences.html", context)
 
 
 def _explained(form: ExplanationForm, by: User) -> bool:

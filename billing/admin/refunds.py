@@ -1,21 +1,17 @@
 """Refunds: what waits, what was paid back; proposed by one of finance and approved by another."""
 
-import time
 from collections.abc import Callable
-from http import HTTPStatus
+from functools import partial
 
-from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.access import is_sign_in_recent
 from accounts.models import User
-from billing.admin.reading import ReadingAdmin, organization_of
+from billing.admin.reading import ReadingAdmin, organization_of, take_step
 from billing.forms.finance import RefundForm
 from billing.models import Payment, Refund
 from billing.selectors import refunds
@@ -45,17 +41,15 @@ class RefundAdmin(ReadingAdmin):
         may_propose = request.user.has_perm(PROPOSE)
         form = RefundForm(request.POST or None)
         if request.method == "POST":
-            check_change(request, may_propose)
-            if form.is_valid() and (refund := _proposed(form, request)):
+            by = self.check_changing(request, is_allowed=may_propose)
+            if form.is_valid() and (refund := _proposed(form, by)):
                 messages.success(request, _("Proposed. Somebody else has to approve it."))
                 return redirect(DETAIL, refund.public_id)
         with as_platform():
             organization = organization_of(request)
             rows = refunds.staff_refund_rows(organization)
         context = {"title": _("Refunds"), "organization": organization, "rows": rows}
-        answer = self.page(request, "admin/refunds.html", context | {"form": form if may_propose else None})
-        answer.status_code = HTTPStatus.UNPROCESSABLE_ENTITY if form.is_bound else HTTPStatus.OK
-        return answer
+        return self.answer(request, "admin/refunds.html", context | {"form": form if may_propose else None})
 
     def refund(self, request: HttpRequest, public_id: str) -> HttpResponse:
         """Show a refund; POST decides about it."""
@@ -65,29 +59,19 @@ class RefundAdmin(ReadingAdmin):
             if refund is None:
                 raise Http404
             if request.method == "POST":
-                check_change(request, request.user.has_perm(APPROVE) or request.user.has_perm(PROPOSE))
-                if _decided(refund, request):
+                is_allowed = request.user.has_perm(APPROVE) or request.user.has_perm(PROPOSE)
+                by = self.check_changing(request, is_allowed=is_allowed)
+                if _decided(refund, request, by):
                     return redirect(DETAIL, public_id)
-            context = {"title": public_id, "row": refunds.refund_row(refund), "steps": _steps(refund, request)}
-        answer = self.page(request, "admin/refund.html", context)
-        answer.status_code = HTTPStatus.UNPROCESSABLE_ENTITY if request.method == "POST" else HTTPStatus.OK
-        return answer
+            context = {
+                "title": public_id,
+                "row": refunds.refund_row(refund),
+                "steps": _steps(refund, self.staff(request)),
+            }
+        return self.answer(request, "admin/refund.html", context)
 
 
-def check_change(request: HttpRequest, is_allowed: bool) -> None:
-    """Refuse who may not, and ask who signed in long ago. Raises PermissionDenied, ReauthenticationRequired."""
-    if not is_allowed:
-        raise PermissionDenied
-    if not is_sign_in_recent(request, time.time()):
-        raise ReauthenticationRequired
-
-
-def staff_of(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101  # for the type checker: the admin lets nobody else in
-    return request.user
-
-
-def _proposed(form: RefundForm, request: HttpRequest) -> Refund | None:
+def _proposed(form: RefundForm, by: User) -> Refund | None:
     """Propose what the form says; None, with the form saying why, when that is refused."""
     with as_platform():
         payment = Payment.objects.filter(public_id=form.cleaned_data["payment"]).first()
@@ -99,7 +83,7 @@ def _proposed(form: RefundForm, request: HttpRequest) -> Refund | None:
                 payment=payment,
                 amount_cents=form.amount_cents(),
                 reason=form.cleaned_data["reason"],
-                by=staff_of(request),
+                by=by,
                 now=timezone.now(),
             )
         except DomainError as error:
@@ -107,25 +91,15 @@ def _proposed(form: RefundForm, request: HttpRequest) -> Refund | None:
             return None
 
 
-def _decided(refund: Refund, request: HttpRequest) -> bool:
-    """Take the step that was asked for; False, with a message, when it is refused."""
-    step = request.POST.get("step", "")
-    if step not in STEPS:
-        return False
-    try:
-        STEPS[step](refund=refund, by=staff_of(request), now=timezone.now())
-    except DomainError as error:
-        messages.error(request, str(error))
-        return False
-    messages.success(request, _("Done. It is in the organization's audit log."))
-    return True
+def _decided(refund: Refund, request: HttpRequest, by: User) -> bool:
+    step = STEPS.get(request.POST.get("step", ""))
+    return take_step(request, step and partial(step, refund=refund, by=by, now=timezone.now()))
 
 
-def _steps(refund: Refund, request: HttpRequest) -> list[tuple[str, str]]:
+def _steps(refund: Refund, user: User) -> list[tuple[str, str]]:
     """Return what may be pressed: (word, label)."""
     if refund.state != Refund.State.ASKED:
         return []
-    user = staff_of(request)
     found = []
     if user.has_perm(APPROVE) and refund.asked_by != user.public_id:
         found.append(("approve", _("Approve: take the credit back and send the money")))

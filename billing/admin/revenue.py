@@ -1,18 +1,14 @@
 """Pages of staff: revenue and margin by SKU and month, and what SKUs cost ourselves."""
 
-import time
 from datetime import UTC, datetime
 
-from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.access import is_sign_in_recent
 from accounts.models import User
 from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import SkuCostForm
@@ -39,13 +35,11 @@ class SkuCostAdmin(ReadingAdmin):
         self.check_reading(request)
         form = SkuCostForm(request.POST or None)
         may_enter = request.user.has_perm(ENTER)
-        if request.method == "POST" and not may_enter:
-            raise PermissionDenied
-        if request.method == "POST" and not is_sign_in_recent(request, time.time()):
-            raise ReauthenticationRequired
-        if form.is_valid() and isinstance(request.user, User) and _entered(form, request.user):
-            messages.success(request, _("Done. It is in the log of the admin."))
-            return redirect(LIST)
+        if request.method == "POST":
+            by = self.check_changing(request, is_allowed=may_enter)
+            if form.is_valid() and _entered(form, by):
+                messages.success(request, _("Done. It is in the log of the admin."))
+                return redirect(LIST)
         with as_platform():
             month = _month_in(request) or newest_month()
             revenue = None if month is None else revenue_of(month_of(month))
@@ -55,9 +49,7 @@ class SkuCostAdmin(ReadingAdmin):
             "revenue": revenue,
             "form": form if may_enter else None,
         }
-        answer = self.page(request, "admin/revenue.html", context)
-        answer.status_code = 422 if form.is_bound else 200
-        return answer
+        return self.answer(request, "admin/revenue.html", context)
 
 
 def _month_in(request: HttpRequest) -> datetime | None:

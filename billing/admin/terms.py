@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization, OrganizationTerms, User
-from billing.admin.reading import ReadingAdmin, organization_of
+from billing.admin.reading import ReadingAdmin, organization_of, take_step
 from billing.forms.contracts import TermsForm
 from billing.selectors import terms as selectors
 from billing.services.terms import APPROVE, PROPOSE, approve_terms, discard_terms, end_terms, propose_terms
@@ -96,17 +97,8 @@ def _proposed(form: TermsForm, by: User, now: datetime) -> OrganizationTerms | N
 
 
 def _step(request: HttpRequest, terms: OrganizationTerms, by: User) -> bool:
-    """Take the step that was asked for; False, with a message, when it is refused."""
     step = STEPS.get(request.POST.get("step", ""))
-    if step is None:
-        return False
-    try:
-        step(terms=terms, by=by, now=timezone.now())
-    except DomainError as error:
-        messages.error(request, str(error))
-        return False
-    messages.success(request, _("Done. It is in the organization's audit log."))
-    return True
+    return take_step(request, step and partial(step, terms=terms, by=by, now=timezone.now()))
 
 
 def _steps(terms: OrganizationTerms, request: HttpRequest) -> list[tuple[str, str]]:

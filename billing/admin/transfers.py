@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization, User
-from billing.admin.reading import ReadingAdmin, organization_of
+from billing.admin.reading import ReadingAdmin, organization_of, take_step
 from billing.forms.transfers import TransferDisputeForm, TransferForm
 from billing.models import BankTransfer
 from billing.selectors import transfers as selectors
@@ -113,20 +114,12 @@ def _recorded(form: TransferForm, by: User, now: datetime) -> BankTransfer | Non
 
 
 def _step(request: HttpRequest, transfer: BankTransfer, form: TransferDisputeForm, by: User) -> bool:
-    """Take the step that was asked for; False, with a message, when it is refused."""
-    step, now = request.POST.get("step", ""), timezone.now()
-    try:
-        if step in STEPS:
-            STEPS[step](transfer=transfer, by=by, now=now)
-        elif step == "dispute" and form.is_valid():
-            dispute_transfer(transfer=transfer, because=form.cleaned_data["because"], by=by, now=now)
-        else:
-            return False
-    except DomainError as error:
-        messages.error(request, str(error))
-        return False
-    messages.success(request, _("Done. It is in the organization's audit log."))
-    return True
+    word, now = request.POST.get("step", ""), timezone.now()
+    if word == "dispute" and form.is_valid():
+        because = form.cleaned_data["because"]
+        return take_step(request, lambda: dispute_transfer(transfer=transfer, because=because, by=by, now=now))
+    step = STEPS.get(word)
+    return take_step(request, step and partial(step, transfer=transfer, by=by, now=now))
 
 
 def _steps(transfer: BankTransfer, request: HttpRequest) -> list[tuple[str, str]]:
