@@ -155,7 +155,8 @@ def presses(client: Client, address: str) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def entries_behind(sequence: int, organization_id: int) -> list[AuditEvent]:
-    return list(AuditEvent.objects.filter(organization_id=organization_id, sequence__gt=sequence))
+    entries = AuditEvent.objects.filter(organization_id=organization_id, sequence__gt=sequence)
+    return list(entries.order_by("sequence"))
 
 
 def newest(organization_id: int) -> int:
