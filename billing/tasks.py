@@ -159,11 +159,6 @@ def reconcile(**_future: object) -> None:
     nightly.reconcile(now=timezone.now())
 
 
-@shared_task(name="billing.collect_due_invoices", base=PortalTask, platform=True)
-def collect_due_invoices(**_future: object) -> None:
-    collecting.collect_due_invoices(now=timezone.now())
-
-
 @shared_task(name="billing.work_terms", base=PortalTask, platform=True)
 def work_terms(**_future: object) -> None:
     terms.work_terms(now=timezone.now())
@@ -171,5 +166,7 @@ def work_terms(**_future: object) -> None:
 
 @shared_task(name="billing.work_standings", base=PortalTask, platform=True)
 def work_standings(**_future: object) -> None:
+    # First, so that who has a card that pays is not told of an unpaid bill.
+    collecting.collect_due_invoices(now=timezone.now())
     standing.work_standings(now=timezone.now())
     standing_mails.mail_letters(now=timezone.now())

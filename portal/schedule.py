@@ -65,8 +65,6 @@ SCHEDULE: dict[str, Entry] = {
     "close-months": {"task": "billing.close_months", "schedule": timedelta(hours=1)},
     # People read of an invoice when the mail server was away, or a person issued it; and of transfers.
     "mail-invoices": {"task": "billing.mail_invoices", "schedule": timedelta(minutes=5)},
-    # A kept card is charged within a quarter of an hour of the due date, and on the days after it.
-    "collect-due-invoices": {"task": "billing.collect_due_invoices", "schedule": timedelta(minutes=15)},
     # The file of an invoice outlives the events that it is made of. Until it is kept, they are.
     "keep-invoice-files": {"task": "billing.keep_invoice_files", "schedule": timedelta(hours=1)},
     # Credit whose time is over is room for an hour at the most.

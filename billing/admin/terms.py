@@ -74,7 +74,7 @@ class OrganizationTermsAdmin(ReadingAdmin):
                 if _step(request, terms, by):
                     return redirect(DETAIL, public_id)
             context = {
-                "title": str(terms),
+                "title": _("Terms of %(organization)s") % {"organization": terms.organization.name},
                 "row": selectors.terms_row(terms),
                 "debt": selectors.debt_of(terms.organization_id),
                 "steps": _steps(terms, request),

@@ -10,6 +10,7 @@ from billing.invoicing import Payer
 from billing.models import CreditNote, Invoice, InvoiceLine, TransferMatch
 from billing.selectors.invoice_export import usd
 from billing.selectors.owed import still_due_cents
+from billing.selectors.words import per_words, quantity_words
 from catalog.models import Sku
 from portal.lib.money import NANO_PER_CENT, decimal_string, display_usd
 
@@ -163,8 +164,8 @@ def _line(line: InvoiceLine, sku: Sku) -> LineRow:
         sku=line.sku,
         project=line.project.name,
         month=f"{line.month:%Y-%m}" if line.is_adjustment else "",
-        quantity=f"{line.quantity:,} {sku.meter.unit}",
-        unit_price=f"{decimal_string(line.price_nano)} / {line.unit_size:,}",
+        quantity=quantity_words(line.quantity, sku.meter.unit),
+        unit_price=f"{decimal_string(line.price_nano)} {per_words(line.unit_size, sku.meter.unit)}",
         price_version=line.price_id,
         tiers=decimal_string(line.tier_nano) if line.tier_nano else "",
         exact=decimal_string(line.amount_nano),

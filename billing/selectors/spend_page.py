@@ -6,13 +6,13 @@ from datetime import datetime
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from accounts.models import Organization
 from billing.selectors.breakdown import Breakdown, Group, Grouping, break_down
 from billing.selectors.budget import Budget
 from billing.selectors.spend import DAY, DayTotal, Range, SkuTotal, day_totals, sku_totals
 from billing.selectors.tiers import tier_lines
+from billing.selectors.words import per_words, quantity_words
 from portal.lib.charts import StackedBars, stacked_bars
 from portal.lib.money import decimal_string, display_left, display_usd
 from portal.lib.periods import Period
@@ -189,7 +189,7 @@ def _sku_line(total: SkuTotal) -> SkuLine:
         sku=total.sku,
         name=total.named.name,
         quantity=quantity_words(total.quantity, total.named.unit),
-        unit_price=f"${decimal_string(total.price_nano)} {_per_words(total.unit_size, total.named.unit)}",
+        unit_price=f"${decimal_string(total.price_nano)} {per_words(total.unit_size, total.named.unit)}",
         price_id=total.price_id,
         amount=display_usd(total.amount_nano),
         exact_amount=f"${decimal_string(total.amount_nano)}",
@@ -199,23 +199,6 @@ def _sku_line(total: SkuTotal) -> SkuLine:
 def _group_row(name: str, amount_nano: int, total_nano: int) -> GroupRow:
     share = f"{amount_nano * 100 // total_nano} %" if total_nano > 0 else ""
     return GroupRow(name, display_usd(amount_nano), f"${decimal_string(amount_nano)}", share)
-
-
-def quantity_words(quantity: int, unit: str) -> str:
-    """Return a quantity with its unit, such as 1,234 tokens."""
-    if unit == "token":
-        return ngettext("%(count)s token", "%(count)s tokens", quantity) % {"count": f"{quantity:,}"}
-    if unit == "second":
-        return ngettext("%(count)s second", "%(count)s seconds", quantity) % {"count": f"{quantity:,}"}
-    return f"{quantity:,} {unit}".rstrip()
-
-
-def _per_words(unit_size: int, unit: str) -> str:
-    if (unit_size, unit) == (1_000_000, "token"):
-        return _("per million tokens")
-    if (unit_size, unit) == (3_600, "second"):
-        return _("per hour")
-    return _("per %(quantity)s") % {"quantity": quantity_words(unit_size, unit)}
 
 
 def _day_words(day: datetime) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from accounts.models import Organization
 from billing.invoicing.dunning import BEFORE_THE_END, STOPPED, State
-from billing.models import Invoice, Standing, StandingLetter
+from billing.models import Invoice, Payment, Standing, StandingLetter
 from billing.selectors.debts import debts_by_organization, debts_of
 from billing.selectors.owed import still_due_cents
 from billing.selectors.terms import OWING, terms_in_force
@@ -37,9 +37,11 @@ def overdue_cents(organization_id: int, now: datetime) -> int:
 def organization_ids_overdue(now: datetime) -> Sequence[int]:
     """Return the organizations that stand good and owe an invoice that is due, or a payment that was taken back.
 
-    For the platform role.
+    For the platform role. Not for an invoice that a kept card is being charged for: what its bank says comes first.
     """
-    due = Invoice.objects.filter(status__in=OWING, due_at__lte=now).values_list("organization_id", flat=True)
+    charged = Payment.objects.unfinished().filter(invoice=OuterRef("pk"), card__isnull=False)
+    open_ones = Invoice.objects.filter(~Exists(charged), status__in=OWING, due_at__lte=now)
+    due = open_ones.values_list("organization_id", flat=True)
     owing = [organization_id for organization_id, debts in debts_by_organization().items() if debts.payable_cents]
     good = Organization.objects.filter(Q(pk__in=due) | Q(pk__in=owing), payment_state=State.GOOD.value)
     return list(good.order_by("pk").values_list("pk", flat=True))

@@ -62,6 +62,19 @@ def test_an_invoice_is_charged_when_it_is_due_and_once(double, browser, organiza
     assert not prove_ledger().differences
 
 
+def test_nobody_is_past_due_before_their_bank_has_answered(double, browser, organization):
+    invoice = open_invoice(organization)
+    keep_card(double, browser, organization, DECLINED_LATER)
+    collect(invoice.due_at)
+    with as_platform():
+        assert work_standings(now=invoice.due_at) == 0
+
+    settle(timezone.now() + timedelta(minutes=11))
+    with as_platform():
+        assert work_standings(now=invoice.due_at) == 1
+    assert Standing.objects.get().state == "past_due"
+
+
 def test_a_card_that_refuses_is_asked_again_on_later_days(double, browser, organization):
     invoice = open_invoice(organization)
     keep_card(double, browser, organization, DECLINED_LATER)
