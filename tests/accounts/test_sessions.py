@@ -19,6 +19,7 @@ from django.test import Client
 from django.urls import resolve, reverse
 
 from accounts.models import User
+from tests.factories.accounts import make_organization
 from tests.support import undone
 from tests.test_audit_trail import presses
 from tests.visits import PASSWORD, Scene, make_person, make_scene, signed_in, visits
@@ -370,3 +371,20 @@ def test_a_session_that_lay_about_gets_no_first_password_until_it_is_proved():
     client.post(asked["Location"], {"code": code})
     user.refresh_from_db()
     assert user.has_usable_password()
+
+
+@pytest.mark.django_db
+def test_what_was_refused_after_the_proof_is_put_right_where_it_was_begun():
+    owner = make_person(None)
+    organization = make_organization(owner=owner)
+    client, address = signed_in(owner), reverse("accounts:domain-list", args=[organization.slug])
+    asked = grown_old(client, client.cookies[SESSION].value).post(address, {"name": "no domain"})
+    assert asks_for_proof(asked)
+    client.post(asked["Location"], {})
+    [code] = re.findall(r"\b\d{6}\b", str(mail.outbox[-1].body))
+
+    refused = client.post(asked["Location"], {"code": code})
+
+    # The browser is still at the address of the proof, which would take the form for a wish for another code.
+    assert refused.status_code == 422
+    assert f'action="{address}"' in refused.content.decode()
