@@ -113,6 +113,7 @@ def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
     state = key.state(now)
     context = {
         "key": key,
+        "now": now,
         "state": state,
         "requests_per_minute": REQUESTS_PER_MINUTE,
         "tokens_per_minute": TOKENS_PER_MINUTE,

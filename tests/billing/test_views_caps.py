@@ -124,3 +124,15 @@ def test_pages_of_fifty(browser, project):
         False,
         True,
     )
+
+
+def test_the_page_of_a_key_says_the_tightest_cap_over_it(browser, project):
+    key = make_key(project, now=NOW).api_key
+    detail = f"/o/{project.organization.slug}/keys/{key.public_id}/"
+    assert "that the organization has left" in browser.get(detail).content.decode()
+
+    make_cap(project, CapTarget(project.organization, api_key=key), limit_nano=NANO_PER_USD // 2, now=NOW)
+
+    shown = browser.get(detail).content.decode()
+    assert "at most the $0.50 left of the tightest cap over it, $0.50" in shown
+    assert "that the organization has left" not in shown
