@@ -41,6 +41,7 @@ class AuditRow:
     at: datetime
     action: str
     actor: str
+    actor_id: str  # the filter wants it; empty: the portal
     via: str
     target: str
     changes: tuple[tuple[str, str], ...]  # name of the field, and from what to what in words
@@ -168,6 +169,7 @@ def _row(entry: AuditEvent, names: dict[str, str], origin: AuditOrigin | None) -
         at=entry.at,
         action=entry.action,
         actor=str(AuditEvent.ActorKind.PORTAL.label) if is_portal else names.get(entry.actor_id, entry.actor_id),
+        actor_id=entry.actor_id,
         via=str(AuditEvent.Via(entry.via).label),
         target=entry.target_id,
         changes=tuple((name, _in_words(*pair)) for name, pair in json.loads(entry.changes).items()),

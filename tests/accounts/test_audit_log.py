@@ -314,6 +314,7 @@ def test_the_page_says_who_did_what_and_can_be_narrowed(client):
 
     assert "project.created" in text
     assert "ada@example.com" in text
+    assert f'href="{address}?actor={owner.public_id}"' in text
     assert "name: Night shift" in text
     assert [row.action for row in mine.context["rows"]] == ["project.created"]
     assert mine.context["rows"][0].address == "127.0.0.1"
