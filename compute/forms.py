@@ -12,6 +12,7 @@ from catalog.models import Image, InstanceType, LeaseClass, Region
 from compute.models import SshKey
 from compute.selectors.launch import Offer
 from compute.services.launching import LaunchRequest
+from compute.services.ssh_keys import DuplicateSshKey, InvalidSshKey, PrivateKeyGiven
 from portal.lib.public_ids import random_base62
 from portal.lib.widgets import LongSelect
 
@@ -221,3 +222,12 @@ class SshKeyForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off"}),
         help_text=_("The one line of the file that ends in .pub, such as ~/.ssh/id_ed25519.pub."),
     )
+
+
+def refuse_key(form: forms.Form, field: str, error: InvalidSshKey | DuplicateSshKey) -> None:
+    """Say beside the field why the pasted key was refused; a private one is not put back into the page."""
+    form.add_error(field, str(error))
+    if isinstance(error, PrivateKeyGiven):
+        data = form.data.copy()
+        data[field] = ""
+        form.data = data

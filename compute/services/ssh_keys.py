@@ -42,6 +42,10 @@ class InvalidSshKey(DomainError):
     code: ClassVar[str] = "invalid_ssh_key"
 
 
+class PrivateKeyGiven(InvalidSshKey):
+    """The text is the private half, which no page may show again."""
+
+
 class DuplicateSshKey(DomainError):
     """The organization has a key of that name, or that key, already."""
 
@@ -67,7 +71,7 @@ def parse_public_key(text: str) -> ParsedKey:
     if not line:
         raise InvalidSshKey(_("Paste the public key: the one line in the file that ends in .pub."))
     if "PRIVATE KEY" in line or line.startswith("PuTTY-User-Key-File"):
-        raise InvalidSshKey(
+        raise PrivateKeyGiven(
             _(
                 "This is a private key. It was not stored, but treat it as seen: make a new pair, and paste the"
                 " file that ends in .pub."

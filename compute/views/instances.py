@@ -15,7 +15,7 @@ from accounts.access import OrganizationRequest, organization_required, require_
 from accounts.models import Permission
 from billing.selectors import budget_of
 from compute import selectors
-from compute.forms import SOLD_HERE, LaunchForm
+from compute.forms import SOLD_HERE, LaunchForm, refuse_key
 from compute.models import Instance, SshKey
 from compute.services.instances import (
     UnableToChangeInstance,
@@ -58,7 +58,7 @@ def instance_launch(request: OrganizationRequest) -> HttpResponse:
         except UnableToLaunch as error:
             form.add_error(error.field if error.field in form.fields else None, str(error))
         except (InvalidSshKey, DuplicateSshKey) as error:
-            form.add_error("new_public_key", str(error))
+            refuse_key(form, "new_public_key", error)
         except DomainError as error:
             form.add_error(None, str(error))
         else:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import OrganizationRequest, organization_required
 from accounts.models import Permission
-from compute.forms import SshKeyForm
+from compute.forms import SshKeyForm, refuse_key
 from compute.models import SshKey
 from compute.services.ssh_keys import DuplicateSshKey, InvalidSshKey, add_ssh_key, delete_ssh_key
 from portal.lib.http import page_or_partial, redirect_after_post
@@ -42,7 +42,7 @@ def ssh_key_create(request: OrganizationRequest) -> HttpResponse:
                 now=timezone.now(),
             )
         except (InvalidSshKey, DuplicateSshKey) as error:
-            form.add_error("public_key", str(error))
+            refuse_key(form, "public_key", error)
         else:
             messages.success(request, _("%(name)s is saved.") % {"name": ssh_key.name})
             return redirect_after_post(request, "compute:ssh-key-list", request.organization.slug)

@@ -295,3 +295,12 @@ def test_adds_and_deletes_ssh_keys(organization):
     assert "me@laptop" in client.get(address("ssh-key-list", organization)).content.decode()
     client.post(address("ssh-key-delete", organization, ssh_key.public_id))
     assert not SshKey.objects.exists()
+
+
+def test_a_private_key_that_was_pasted_is_not_shown_again(organization):
+    private = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----"
+
+    refused = client_of(organization).post(address("ssh-key-create", organization), {"public_key": private})
+
+    assert "This is a private key" in refused.content.decode()
+    assert "b3BlbnNzaC1rZXk" not in refused.content.decode()
