@@ -12,6 +12,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.adapter import get_adapter as get_mfa_adapter
 from allauth.mfa.base.forms import ReauthenticateForm
 from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
 from allauth.mfa.webauthn import forms as webauthn
 from allauth.mfa.webauthn.internal.auth import parse_authentication_response
 from django.conf import settings
@@ -80,6 +81,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
         methods: list[dict[str, object]] = super().get_reauthentication_methods(user)
         if not user.is_authenticated:
             return methods
+        if not is_mfa_enabled(user, types=[Authenticator.Type.TOTP]):
+            # Who has security keys alone may not have seen the recovery codes yet: the first way is not to ask for one.
+            methods.sort(key=lambda method: method["id"] == "mfa_reauthenticate")
         by_mail = {"id": "email_code", "description": _("Use a code sent to your e-mail address")}
         return methods or [{**by_mail, "url": reverse("accounts:reauthenticate-by-code")}]
 

@@ -62,3 +62,13 @@ def test_staff_can_begin_a_reset_and_choose_no_password():
     assert User not in admin.site._registry
     # What the admin calls so is a page of one's own.
     assert not [route.name for route in ROUTES if route.name.startswith("admin:") and "user_password" in route.name]
+
+
+def test_who_has_a_security_key_alone_is_asked_for_it_and_not_for_a_code():
+    key, client = SoftKey(), Client()
+    enroll(make_person(None), key)
+    answer(client, key.sign(ask(client)))
+
+    asked = client.get(reverse("mfa_view_recovery_codes"))
+
+    assert asked["Location"].startswith(reverse("mfa_reauthenticate_webauthn"))
