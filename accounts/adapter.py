@@ -2,7 +2,9 @@
 
 import struct
 import time
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm, SetPasswordForm
@@ -60,11 +62,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ca
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         # allauth builds links from the name that the request calls us by, which whoever sends it chooses.
         called = self.request.build_absolute_uri("/")
-        ours = {
+        ours: dict[str, Any] = {
             name: f"{settings.PORTAL_URL}/{value.removeprefix(called)}"
             for name, value in context.items()
             if isinstance(value, str) and value.startswith(called)
         }
+        # So that mails greet by our name, and not by that of the host.
+        ours["current_site"] = SimpleNamespace(name=settings.PORTAL_BRAND, domain=urlsplit(settings.PORTAL_URL).netloc)
         super().send_mail(template_prefix, email, context | ours)
 
     def send_notification_mail(self, template_prefix: str, user: User, *args: Any, **kwargs: Any) -> None:

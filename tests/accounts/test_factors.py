@@ -72,3 +72,12 @@ def test_who_has_a_security_key_alone_is_asked_for_it_and_not_for_a_code():
     asked = client.get(reverse("mfa_view_recovery_codes"))
 
     assert asked["Location"].startswith(reverse("mfa_reauthenticate_webauthn"))
+
+
+def test_mails_about_signing_in_go_by_the_brand_and_not_by_the_host(settings: Any):
+    Client().post(reverse("account_login"), {"login": make_person(None).email})
+
+    [message] = mail.outbox
+    assert str(message.subject).startswith(f"[{settings.PORTAL_BRAND}] ")
+    assert f"Hello from {settings.PORTAL_BRAND}!" in str(message.body)
+    assert "testserver" not in f"{message.subject}{message.body}"
