@@ -86,7 +86,10 @@ class InviteForm(forms.Form):
     email = forms.EmailField(label=_("E-mail address"), max_length=254)
     role = forms.ChoiceField(label=_("Role"), initial=Role.DEVELOPER)
     project = forms.ChoiceField(
-        label=_("Project"), required=False, widget=LongSelect, help_text=_("Where they will work, so that others know.")
+        label=_("Project"),
+        required=False,
+        widget=LongSelect,
+        help_text=_("They may make keys and launch instances in it, whatever their role."),
     )
 
     def __init__(self, *args: object, roles: list[Role], projects: list[Project], **kwargs: object) -> None:

@@ -27,7 +27,7 @@ class Permission(models.TextChoices):
     MANAGE_INSTANCES = "manage_instances", _("Launch, stop and end instances; manage SSH keys and volumes")
     VIEW_SPEND = "view_spend", _("See spend, caps and invoices")
     MANAGE_BILLING = "manage_billing", _("Change caps, payment methods and tax details")
-    MANAGE_PROJECTS = "manage_projects", _("Create, rename and archive projects")
+    MANAGE_PROJECTS = "manage_projects", _("Create and rename projects")
     MANAGE_PROJECT_MEMBERS = "manage_project_members", _("Say who leads a project and who works in it")
     MANAGE_MEMBERS = "manage_members", _("Invite and remove members, change roles")
     MANAGE_ORGANIZATION = "manage_organization", _("Change the organization's settings")
