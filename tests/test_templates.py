@@ -23,6 +23,17 @@ def test_has_nothing_inline_that_the_policy_would_block(name):
     assert not INLINE.findall((ROOT / "templates" / name).read_text())
 
 
+POSTED = re.compile(r"<form\b(?=[^>]*\bmethod=\"post\")(?![^>]*\baction=)[^>]*>")
+# They ask who somebody is, and are answered at their own address.
+DOORS = {"accounts/reauthenticate_by_code.html", "accounts/sso_entry.html"}
+
+
+@pytest.mark.parametrize("name", sorted(set(TEMPLATES) - DOORS))
+def test_a_form_that_posts_names_its_address(name):
+    """What had to wait for a proof of identity is answered elsewhere, and a correction would be posted there."""
+    assert not POSTED.findall((ROOT / "templates" / name).read_text())
+
+
 OF_OTHERS = re.compile(
     r"<(?:script|img|iframe|source|video|audio|object|embed|link)\b[^>]*\b(?:src|href|data)\s*=\s*[\"']?(?:https?:)?//"
     r"|@import|url\(\s*[\"']?(?:https?:)?//|\b(?:import|from)\s*\(?\s*[\"']https?://",
