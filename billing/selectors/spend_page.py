@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from accounts.models import Organization
 from billing.selectors.breakdown import Breakdown, Group, Grouping, break_down
 from billing.selectors.budget import Budget
+from billing.selectors.center_spend import CenterSpend
 from billing.selectors.spend import DAY, DayTotal, Range, SkuTotal, day_totals, sku_totals
 from billing.selectors.tiers import tier_lines
 from billing.selectors.words import per_words, quantity_words
@@ -105,13 +106,27 @@ class SkuLines:
 
 
 def spend_view(
-    organization: Organization, budget: Budget, chosen: Range, grouping: Grouping, now: datetime
+    organization: Organization,
+    budget: Budget,
+    chosen: Range,
+    grouping: Grouping,
+    now: datetime,
+    *,
+    center: CenterSpend | None = None,
 ) -> SpendView:
-    """Return the spend page's content; the total is the sum of the rated buckets to the nano-dollar."""
+    """Return the spend page's content; the total is the sum of the rated buckets to the nano-dollar.
+
+    center: what one cost center spent in that range, and only that.
+    """
     period = chosen.period(now)
-    totals = day_totals(organization, period)
+    if center is None:
+        totals = day_totals(organization, period)
+        breakdown = break_down(organization, period, grouping, most=MOST_GROUPS, most_by_day=MOST_SERIES + 1)
+    else:
+        totals = center.day_totals()
+        groups = center.groups(grouping)
+        breakdown = Breakdown(groups[:MOST_GROUPS], len(groups) > MOST_GROUPS)
     total_nano = sum(total.amount_nano for total in totals)
-    breakdown = break_down(organization, period, grouping, most=MOST_GROUPS, most_by_day=MOST_SERIES + 1)
     return SpendView(
         budget=budget_meter(budget),
         chart=stacked_bars(_("Spend by day in UTC"), _bars(breakdown, totals, period)),
@@ -124,11 +139,18 @@ def spend_view(
     )
 
 
-def sku_lines(organization: Organization, chosen: Range, now: datetime) -> SkuLines:
-    """Return the spend page's lines of SKUs, each with the version of the price that rated it."""
-    skus = sku_totals(organization, chosen.period(now))
+def sku_lines(
+    organization: Organization, chosen: Range, now: datetime, *, center: CenterSpend | None = None
+) -> SkuLines:
+    """Return the spend page's lines of SKUs, each with the version of the price that rated it.
+
+    center: what one cost center spent in that range, and only that; what tiers take off is of none.
+    """
+    skus = sku_totals(organization, chosen.period(now)) if center is None else center.sku_totals()
     total_nano = sum(sku.amount_nano for sku in skus)
-    taken_off_nano = -sum(line.amount_nano for line in tier_lines(organization.pk, now))
+    taken_off_nano = 0
+    if center is None:
+        taken_off_nano = -sum(line.amount_nano for line in tier_lines(organization.pk, now))
     return SkuLines(
         lines=[_sku_line(sku) for sku in skus],
         total=display_usd(total_nano),
