@@ -8,6 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization
+from billing.invoicing.forecast import at_this_rate
 from billing.selectors.breakdown import Breakdown, Group, Grouping, break_down
 from billing.selectors.budget import Budget
 from billing.selectors.center_spend import CenterSpend
@@ -16,7 +17,7 @@ from billing.selectors.tiers import tier_lines
 from billing.selectors.words import per_words, quantity_words
 from portal.lib.charts import StackedBars, stacked_bars
 from portal.lib.money import decimal_string, display_left, display_usd
-from portal.lib.periods import Period
+from portal.lib.periods import Period, month_of
 from portal.lib.rows import Cell, table_rows
 
 # A chart with more colors than this cannot be read; what is left is drawn as one.
@@ -57,8 +58,20 @@ class BudgetMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the running UTC month comes to at the pace so far, and what it has cost. Before tiers, credit and tax."""
+
+    month: str
+    amount: str
+    so_far: str
+
+
+@dataclass(frozen=True, slots=True)
 class SpendView:
-    """What the spend page prints of one range and grouping, above the lines of the SKUs."""
+    """What the spend page prints of one range and grouping, above the lines of the SKUs.
+
+    forecast: None while it is too early to say, and of one cost center.
+    """
 
     budget: BudgetMeter
     chart: StackedBars
@@ -68,6 +81,7 @@ class SpendView:
     event_count: str
     days: str
     updated_at: datetime | None
+    forecast: Forecast | None
 
     @property
     def group_rows(self) -> SafeString:
@@ -119,8 +133,12 @@ def spend_view(
     center: what one cost center spent in that range, and only that.
     """
     period = chosen.period(now)
+    month, forecast = month_of(now), None
     if center is None:
-        totals = day_totals(organization, period)
+        # Every range ends with the running day: one that begins within the month is read from where that begins.
+        known = day_totals(organization, Period(min(period.start, month.start), period.end))
+        forecast = _forecast(sum(total.amount_nano for total in known if month.contains(total.day)), now)
+        totals = [total for total in known if period.contains(total.day)]
         breakdown = break_down(organization, period, grouping, most=MOST_GROUPS, most_by_day=MOST_SERIES + 1)
     else:
         totals = center.day_totals()
@@ -136,6 +154,7 @@ def spend_view(
         event_count=f"{sum(total.event_count for total in totals):,}",
         days=_("%(first)s to %(last)s") % {"first": _day_words(period.start), "last": _day_words(period.end - DAY)},
         updated_at=max((total.updated_at for total in totals), default=None),
+        forecast=forecast,
     )
 
 
@@ -157,6 +176,14 @@ def sku_lines(
         exact_total=f"${decimal_string(total_nano)}",
         tiers=f"${decimal_string(taken_off_nano)}" if taken_off_nano else "",
     )
+
+
+def _forecast(spent_nano: int, now: datetime) -> Forecast | None:
+    month = month_of(now)
+    forecast_nano = at_this_rate(spent_nano, month, now)
+    if forecast_nano is None:
+        return None
+    return Forecast(f"{month.start:%B}", display_usd(forecast_nano), display_usd(spent_nano))
 
 
 def budget_meter(budget: Budget) -> BudgetMeter:
