@@ -186,7 +186,7 @@ def _caps(organization: Organization, now: datetime) -> dict[str, str]:
     make_cap(project, CapTarget(organization), period=SpendCap.Period.DAY, now=now)
     SpendCap.objects.filter(pk=made["full"].pk).update(settled_nano=F("limit_nano") - F("reserved_nano"))
     make_anomaly(organization, now=now)
-    make_cost_tags(other, "4711", now=now)
+    make_cost_tags(other, f"4711 of {organization.slug}", now=now)
     make_cost_tags(project, LONG_NAME[:80], now=now, team="x" * 80)
     make_cost_tags(project, "=4712", now=now + timedelta(days=1))
     for percent in (0, 100):
