@@ -34,7 +34,7 @@ class SpendForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         chosen: dict[str, Any] = super().clean() or {}
         if chosen.get("center") and chosen.get("by", GROUPINGS[0]) not in GROUPINGS:
-            self.add_error("by", _("Of one cost center, spend is shown by product or by project."))
+            self.add_error("by", _("Of one cost center, spend is shown by product or project."))
         return chosen
 
     def chosen_range(self) -> Range:

@@ -22,7 +22,7 @@ from portal.lib.money import NANO_PER_CENT, decimal_string
 from portal.lib.periods import Period
 
 # What a center's spend can be broken down by: the other sums are not kept by project.
-GROUPINGS = (Grouping.PRODUCT, Grouping.PROJECT)
+GROUPINGS = (Grouping.PRODUCT, Grouping.PROJECT, Grouping.COST_CENTER)
 
 _LINES = """
     SELECT b.project_id, date_trunc('day', b.hour, 'UTC'), b.sku, b.price_id, b.price_nano, b.unit_size,
@@ -53,6 +53,7 @@ class CenterSpend:
     """What a cost center spent in a period, by project, UTC day, SKU and price."""
 
     organization: Organization
+    center: str
     rows: Sequence[_Row]
 
     def day_totals(self) -> list[DayTotal]:
@@ -116,12 +117,19 @@ class CenterSpend:
         return sorted(totals, key=lambda total: (-total.amount_nano, total.sku, total.price_id))
 
     def groups(self, grouping: Grouping) -> list[Group]:
-        """Return what each product or project cost, the dearest first. Raises ValueError for any other grouping."""
+        """Return what each product or project cost, the dearest first; the center alone is one group.
+
+        Raises ValueError for any other grouping.
+        """
         if grouping is Grouping.PROJECT:
             return self._by_project()
         if grouping is Grouping.PRODUCT:
             named = name_skus({row.sku for row in self.rows})
             return by_product((row.day, named[row.sku].product, row.sku, row.amount_nano) for row in self.rows)
+        if grouping is Grouping.COST_CENTER:
+            by_day = {total.day: total.amount_nano for total in self.day_totals()}
+            name = Named(self.center, center_words(self.center))
+            return [Group(name, sum(by_day.values()), by_day)] if by_day else []
         raise ValueError(f"a cost center is not broken down by {grouping}")
 
     def _by_project(self) -> list[Group]:
@@ -155,7 +163,7 @@ def center_spend(organization: Organization, center: str, period: Period) -> Cen
     }
     with connection.cursor() as cursor:
         cursor.execute(_LINES, values)
-        return CenterSpend(organization, [_Row(*row) for row in cursor.fetchall()])
+        return CenterSpend(organization, center, [_Row(*row) for row in cursor.fetchall()])
 
 
 # What an invoice billed of each project and UTC day, at first prices.

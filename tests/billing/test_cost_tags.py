@@ -21,7 +21,7 @@ from accounts.models import AuditEvent, Project, Role
 from billing.forms.cost_tags import CostTagsForm
 from billing.models import CostTags
 from billing.selectors.breakdown import Grouping, amounts_by_day
-from billing.selectors.center_spend import center_spend, center_sums
+from billing.selectors.center_spend import GROUPINGS, center_spend, center_sums
 from billing.selectors.cost_tags import newest_tags, tag_history
 from billing.selectors.events import event_batches
 from billing.selectors.focus import focus_of_days
@@ -240,7 +240,7 @@ def test_cost_centers_add_up_to_the_spend_of_every_day_sku_product_and_project(p
     assert _add_up(one for part in parts.values() for one in part.sku_totals()) == _add_up(
         sku_totals(organization, WEEK)
     )
-    for grouping in (Grouping.PRODUCT, Grouping.PROJECT):
+    for grouping in GROUPINGS:
         expected = {(day, named): nano for day, named, nano in amounts_by_day(organization, WEEK, grouping, lines)}
         found: dict[Any, int] = {}
         for part in parts.values():

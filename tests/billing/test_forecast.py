@@ -67,4 +67,4 @@ def test_the_page_says_it_of_the_running_month_whatever_range_it_shows(chosen, n
 
     forecast = answer.context["view"].forecast
     assert (forecast and forecast.amount) == amount
-    assert ("At this rate, November comes to about" in answer.content.decode()) == (amount is not None)
+    assert ("At this rate, this month comes to" in answer.content.decode()) == (amount is not None)
