@@ -136,6 +136,14 @@ TABLES = (
         of_organization=Part("cap_warnings", shown=_CAP),
     ),
     Table(
+        "billing_costtags",
+        "cost centers and other tags of projects, by day",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "they divide what was billed",
+        of_organization=Part("cost_tags", shown=PROJECT),
+    ),
+    Table(
         "billing_spendanomaly",
         "days that cost far more than usual, by product",
         Whose.ORGANIZATION,

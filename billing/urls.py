@@ -5,13 +5,14 @@ from django.urls.converters import StringConverter
 
 from billing import webhooks
 from billing.api import caps as caps_api
+from billing.api import cost_tags as cost_tags_api
 from billing.api import invoices as invoices_api
 from billing.api import key as key_api
 from billing.api import operator
 from billing.api import spend as spend_api
 from billing.api import usage as usage_api
 from billing.models import SpendCap
-from billing.views import anomalies, caps, cards, credit, details, focus, invoices, spend
+from billing.views import anomalies, caps, cards, cost_tags, credit, details, focus, invoices, spend
 
 app_name = "billing"
 
@@ -27,6 +28,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:organization>/spend/usage.csv", spend.usage_export, {"form": "csv"}, name="usage-csv"),
     path("o/<slug:organization>/spend/usage.jsonl", spend.usage_export, {"form": "jsonl"}, name="usage-jsonl"),
     path("o/<slug:organization>/spend/unusual-days/mails/", anomalies.anomaly_mails, name="anomaly-mails"),
+    path("o/<slug:organization>/spend/cost-centers/", cost_tags.tag_list, name="tag-list"),
+    path("o/<slug:organization>/spend/cost-centers/<str:public_id>/", cost_tags.project_tags, name="project-tags"),
     path("o/<slug:organization>/spend/focus.csv", focus.spend_focus, name="spend-focus"),
     path("o/<slug:organization>/billing-details/", details.billing_details, name="details"),
     path("o/<slug:organization>/caps/", caps.cap_list, name="cap-list"),
@@ -63,6 +66,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("verify_invoice.py", invoices.verifier, name="verify-invoice"),
     path("api/v1/invoices", invoices_api.InvoiceList.as_view(), name="api-invoice-list"),
     path("api/v1/keys/<str:public_id>/caps/<cap_period:period>", caps_api.KeyCapDetail.as_view(), name="api-key-cap"),
+    path("api/v1/project-tags", cost_tags_api.ProjectTagsList.as_view(), name="api-project-tags"),
     path("api/v1/caps", caps_api.CapList.as_view(), name="api-cap-list"),
     path("api/operator/v1/usage", operator.UsageReportList.as_view(), name="operator-usage"),
     path("api/operator/v1/usage/<str:event_id>", operator.UsageFateDetail.as_view(), name="operator-usage-fate"),

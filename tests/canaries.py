@@ -95,6 +95,7 @@ WRITTEN = {
     "billing_banktransfer.reference",
     "billing_banktransfer.statement_line",
     "billing_contract.name",
+    "billing_costtags.tags",
     "billing_creditnote.reason",
     "billing_usagefate.content",
 }

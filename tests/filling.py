@@ -30,6 +30,7 @@ from billing.models import (
 from billing.selectors.invoice_files import STORAGE
 from billing.services.caps import CapTarget
 from billing.services.contracts import AgreedPrice
+from billing.services.cost_tags import set_cost_tags
 from billing.services.usage import record_usage
 from catalog.models import ServedModel
 from catalog.services.prices import next_hour
@@ -99,6 +100,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
     make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
+    set_cost_tags(project=project, tags={"cost-center": f"center {word}", "team": f"team {word}"}, now=NOW)
     if not SpendAnomaly.objects.filter(organization=organization).exists():
         make_anomaly(organization, now=NOW)
     pay(organization, user, word)

@@ -66,6 +66,7 @@ from tests.factories.billing import (
     make_cap,
     make_cap_warning,
     make_card,
+    make_cost_tags,
     make_dispute,
     make_invoice,
     make_payment,
@@ -185,6 +186,9 @@ def _caps(organization: Organization, now: datetime) -> dict[str, str]:
     make_cap(project, CapTarget(organization), period=SpendCap.Period.DAY, now=now)
     SpendCap.objects.filter(pk=made["full"].pk).update(settled_nano=F("limit_nano") - F("reserved_nano"))
     make_anomaly(organization, now=now)
+    make_cost_tags(other, f"4711 of {organization.slug}", now=now)
+    make_cost_tags(project, LONG_NAME[:80], now=now, team="x" * 80)
+    make_cost_tags(project, "=4712", now=now + timedelta(days=1))
     for percent in (0, 100):
         make_cap_warning(made["full"], percent, now=now)
     return {state: cap.public_id for state, cap in made.items()}

@@ -16,6 +16,7 @@ from accounts.models import ApiKey, Membership, Organization, Role, Scope, User
 from accounts.services.api_keys import issue_key
 from billing.models import SpendCap
 from billing.selectors import Grouping
+from billing.selectors.center_spend import GROUPINGS
 from billing.services.usage import record_usage
 from catalog.models import ServedModel
 from compute.services.ssh_keys import add_ssh_key
@@ -36,10 +37,11 @@ from tests.world import NOW, World
 PUBLIC_ID = re.compile(rb"\b[a-z]{2,5}_[0-9A-Za-z]{20,}\b")
 # Shown once. By chance it may look like an id, so that an answer seems to stay the same until it does not.
 SIGNING_SECRET = re.compile(rb"\bwhsec_[0-9A-Za-z+/]{43}=")
+OF_ONE_CENTER = [{"by": grouping.value, "center": "none"} for grouping in GROUPINGS]
 # Pages and lists that are narrowed by their address: each way once.
 NARROWED: dict[str, list[dict[str, str]]] = {
-    "billing:spend": [{"by": grouping.value} for grouping in Grouping],
-    "billing:api-spend": [{"group_by": grouping.value} for grouping in Grouping],
+    "billing:spend": [*({"by": grouping.value} for grouping in Grouping), *OF_ONE_CENTER],
+    "billing:api-spend": [*({"group_by": grouping.value} for grouping in Grouping), {"cost_center": ""}],
 }
 # What theirs created with the same Idempotency-Key.
 REPEATED = {("accounts:api-key-list", "POST"), ("compute:api-launch", "POST")}

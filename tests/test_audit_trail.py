@@ -56,6 +56,7 @@ TYPED_THERE: dict[str, Any] = {
     "accounts:domain-detail": lambda world: {"join_role": "viewer"},
     "billing:auto-reload": lambda world: {"threshold": "20", "reload_amount": "25", "ceiling": "100"},
     "billing:top-up": lambda world: {"amount": "25"},
+    "billing:project-tags": lambda world: {"cost_center": "Night 7"},
     "billing:details": lambda world: {"legal_name": "Acme", "billing_address": "Way 1", "country": "DE"},
 }
 # Pages that take POST and leave no entry, and why; tests/test_audit_trail_elsewhere.py says where each is proved.

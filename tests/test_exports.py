@@ -21,7 +21,7 @@ from billing.services.usage import record_usage
 from catalog.models import Meter, Sku
 from dev.paths import ROOT
 from tests.factories.accounts import make_key, make_membership, make_project
-from tests.factories.billing import make_record
+from tests.factories.billing import make_cost_tags, make_record
 from tests.factories.catalog import make_price
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +72,7 @@ def usage(organization: Organization) -> None:
             project, sku=sku, occurred_at=datetime.now(UTC), resource_id=f"{start}demo", api_key_id=key.pk
         )
         record_usage([replace(record, request_id=f"{start}request")], reservation_id=None, now=record.occurred_at)
+        make_cost_tags(project, f"{start}center", now=record.occurred_at)
         before = Value(start)
         Project.objects.filter(pk=project.pk).update(public_id=Concat(before, F("public_id")))
         ApiKey.objects.filter(pk=key.pk).update(public_id=Concat(before, F("public_id")))

@@ -115,6 +115,7 @@ PLAIN: dict[Place, set[str]] = {
         *("oldpassword", "overlap", "password", "password1", "password2", "passwordless", "preview"),
         *("project_role", "prompt", "public_key", "request_key", "role", "scopes", "state", "url", "user_data"),
         *("amount", "ceiling", "is_on", "limit", "period", "reload_amount", "stops", "threshold"),
+        *("cost_center", "tags"),
         *("billing_address", "country", "invoice_emails", "legal_name", "purchase_order", "tax_id"),
         # A model of the gateway, which answers as it does to programs: the page shows its refusal.
         "model",
@@ -141,6 +142,8 @@ PLAIN: dict[Place, set[str]] = {
         *("new_public_key", "next", "publisher", "range", "request_key", "sort", "start", "status", "user_data"),
         # Of a directory; what a filter names: tests/test_named_elsewhere.py.
         *("attributes", "count", "excludedAttributes", "filter", "startIndex"),
+        # Cost centers are words, not ids; a neighbour's: tests/billing/test_cost_tags.py.
+        *("center", "cost_center"),
         # Whether somebody comes back from the payment provider.
         "back",
     },

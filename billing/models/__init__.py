@@ -5,6 +5,7 @@ from billing.models.auto_reload import AutoReload
 from billing.models.cap import CapWarning, Reservation, SpendCap, WriteOff
 from billing.models.contract import Contract, ContractPrice
 from billing.models.cost import SkuCost
+from billing.models.cost_tag import CostTags
 from billing.models.credit import CreditGrant
 from billing.models.details import BillingDetails
 from billing.models.dispute import Dispute
@@ -32,6 +33,7 @@ __all__ = [
     "CapWarning",
     "Contract",
     "ContractPrice",
+    "CostTags",
     "CreditGrant",
     "CreditNote",
     "Difference",

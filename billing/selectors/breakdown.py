@@ -1,4 +1,4 @@
-"""Spend broken down by product, project, API key, resource or member.
+"""Spend broken down by product, project, API key, resource, member or cost center.
 
 The largest groups are read by themselves and the rest is what they leave of the total, so that a breakdown costs the
 same however many projects, keys and instances there are.
@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import ApiKey, Organization, Project, User
-from billing.models import SpendByCause, SpendByDay
-from billing.selectors.spend import SpendLine, name_skus
+from billing.models import SpendByCause
+from billing.selectors.cost_tags import center_words, tag_history
+from billing.selectors.spend import SpendLine
 from catalog.models import Product
 from portal.lib.periods import Period
 
@@ -32,6 +32,7 @@ class Grouping(models.TextChoices):
     KEY = "key", gettext_lazy("API key")
     RESOURCE = "resource", gettext_lazy("Model or instance")
     MEMBER = "member", gettext_lazy("Member")
+    COST_CENTER = "cost_center", gettext_lazy("Cost center")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,9 @@ def break_down(
     """Return the `most` dearest groups of the period; the `most_by_day` dearest of them with their days."""
     if grouping is Grouping.PRODUCT:
         return _break_down_by_product(organization, period)
+    if grouping is Grouping.COST_CENTER:
+        groups = _by_cost_center(organization, period)
+        return Breakdown(groups[:most], len(groups) > most)
     weeks, loose_days = period.weeks_and_days()
     values: dict[str, Any] = {
         "organization_id": organization.pk,
@@ -118,26 +122,53 @@ def amounts_by_day(
     organization: Organization, period: Period, grouping: Grouping, lines: Sequence[SpendLine]
 ) -> list[tuple[datetime, Named, int]]:
     """Return what every group cost on every day, by day and name; each day sums to its lines, to the nano-dollar."""
+    if grouping is Grouping.COST_CENTER:
+        return amounts_of(_by_cost_center(organization, period))
     if grouping is Grouping.PRODUCT:
-        groups = _by_product((line.day, line.product, line.sku, line.amount_nano) for line in lines)
-        amounts = [(day, group.named, nano) for group in groups for day, nano in group.by_day.items()]
-    else:
-        causes = SpendByCause.objects.owned_by(organization).by_day(period).filter(cause=grouping.value)
-        rows = list(causes.values_list("day", "cause_id", "amount_nano"))
-        names = _names(organization, grouping, {cause_id for _day, cause_id, _amount in rows})
-        amounts = [(day, names[cause_id], amount) for day, cause_id, amount in rows]
+        return amounts_of(by_product((line.day, line.product, line.sku, line.amount_nano) for line in lines))
+    causes = SpendByCause.objects.owned_by(organization).by_day(period).filter(cause=grouping.value)
+    rows = list(causes.values_list("day", "cause_id", "amount_nano"))
+    names = _names(organization, grouping, {cause_id for _day, cause_id, _amount in rows})
+    return _in_order((day, names[cause_id], amount) for day, cause_id, amount in rows)
+
+
+def amounts_of(groups: Iterable[Group]) -> list[tuple[datetime, Named, int]]:
+    """Return what groups that come with their days cost on every day, by day and name."""
+    return _in_order((day, group.named, nano) for group in groups for day, nano in group.by_day.items())
+
+
+def _in_order(amounts: Iterable[tuple[datetime, Named, int]]) -> list[tuple[datetime, Named, int]]:
     return sorted(amounts, key=lambda row: (row[0], row[1].name, row[1].public_id))
 
 
+# In SQL, with the products in it: the page asks for the names of SKUs elsewhere already.
+_BY_PRODUCT = """
+    SELECT spent.day, coalesce(listed.product, ''), spent.sku, billing_sum_nano(spent.amount_nano)
+    FROM billing_spendbyday AS spent LEFT JOIN catalog_sku AS listed ON listed.code = spent.sku
+    WHERE spent.organization_id = %(organization)s AND spent.day >= %(start)s AND spent.day < %(end)s
+    GROUP BY 1, 2, 3
+"""
+
+
 def _break_down_by_product(organization: Organization, period: Period) -> Breakdown:
-    days = SpendByDay.objects.owned_by(organization).within(period).values_list("day", "sku")
-    rows = list(days.annotate(amount=Sum("amount_nano")))
-    named = name_skus({sku for _day, sku, _amount in rows})
-    groups = _by_product((day, named[sku].product, sku, amount) for day, sku, amount in rows)
-    return Breakdown(groups, has_more=False)
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_PRODUCT, {"organization": organization.pk, "start": period.start, "end": period.end})
+        return Breakdown(by_product(cursor.fetchall()), has_more=False)
 
 
-def _by_product(amounts: Iterable[tuple[datetime, str, str, int]]) -> list[Group]:
+def _by_cost_center(organization: Organization, period: Period) -> list[Group]:
+    """Return what each cost center cost, the dearest first: what projects cost on a day is that of the day's."""
+    history = tag_history(organization.pk)
+    causes = SpendByCause.objects.owned_by(organization).by_day(period).filter(cause=SpendByCause.Cause.PROJECT)
+    centers: dict[str, dict[datetime, int]] = {}
+    for day, project_id, nano in causes.values_list("day", "cause_id", "amount_nano"):
+        of_center = centers.setdefault(history.center(int(project_id), day), {})
+        of_center[day] = of_center.get(day, 0) + nano
+    groups = [Group(Named(name, center_words(name)), sum(by_day.values()), by_day) for name, by_day in centers.items()]
+    return sorted(groups, key=lambda group: (-group.amount_nano, group.named.public_id))
+
+
+def by_product(amounts: Iterable[tuple[datetime, str, str, int]]) -> list[Group]:
     """Add up (day, product, SKU, nano-dollars), the dearest first; a SKU of no product is one of its own."""
     labels = {value: str(label) for value, label in Product.choices}
     days: dict[str, dict[datetime, int]] = {}

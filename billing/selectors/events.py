@@ -1,14 +1,16 @@
 """Usage events one by one, as the export and the API give them away: with price version and exact amount."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from accounts.models import Organization
+from billing.selectors.cost_tags import Span, TagHistory, tag_history
 from portal.lib.context import remember_organization
 from portal.lib.money import decimal_string, nano_to_decimal
 from portal.lib.periods import Period
@@ -44,11 +46,12 @@ class EventRow:
     resource: str
     request_id: str | None
     corrects: str | None
+    cost_center: str | None  # of the project, on that UTC day
 
 
 _EVENTS = """
     SELECT e.event_id, e.occurred_at, b.hour, m.code, e.quantity, m.unit, e.sku, b.price_id, b.price_nano,
-           b.unit_size, p.public_id, k.public_id, e.resource_id, e.request_id, e.corrects
+           b.unit_size, p.public_id, k.public_id, e.resource_id, e.request_id, e.corrects, e.project_id
     FROM billing_usageevent AS e
     JOIN billing_usagebyhour AS b ON (b.organization_id, b.hour, b.project_id, b.sku)
         = (e.organization_id, date_trunc('hour', e.occurred_at, 'UTC'), e.project_id, e.sku)
@@ -58,6 +61,10 @@ _EVENTS = """
     LEFT JOIN accounts_apikey AS k ON k.id = e.api_key_id
     WHERE e.organization_id = %(organization)s AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
         AND (e.occurred_at, e.event_id) > (%(after_at)s, %(after_id)s)
+        AND (%(projects)s::bigint[] IS NULL OR EXISTS (
+            SELECT FROM unnest(%(projects)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+                AS span (project_id, start, until)
+            WHERE span.project_id = e.project_id AND e.occurred_at >= span.start AND e.occurred_at < span.until))
     ORDER BY e.occurred_at, e.event_id
     LIMIT %(limit)s
 """
@@ -68,8 +75,10 @@ def event_page(organization: Organization, period: Period, *, after: Position | 
     return _read(organization.pk, period, after, limit)
 
 
-def event_batches(organization: Organization, period: Period) -> Iterator[list[EventRow]]:
-    """Yield all events of the period in batches, oldest first.
+def event_batches(
+    organization: Organization, period: Period, spans: Sequence[Span] | None = None
+) -> Iterator[list[EventRow]]:
+    """Yield all events of the period in batches, oldest first. spans: only those of these projects and times.
 
     For streaming answers, which are sent after the request's transaction has ended: every batch is read in a
     transaction of its own.
@@ -78,7 +87,7 @@ def event_batches(organization: Organization, period: Period) -> Iterator[list[E
     while True:
         with transaction.atomic():
             set_organization(organization.pk)
-            rows = _read(organization.pk, period, position, BATCH)
+            rows = _read(organization.pk, period, position, BATCH, spans)
         remember_organization(None)
         if rows:
             yield rows
@@ -102,22 +111,33 @@ def position_in(cursor: str) -> Position:
     return datetime.strptime(at, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC), UUID(event_id)
 
 
-def _read(organization_id: int, period: Period, after: Position | None, limit: int) -> list[EventRow]:
+def _read(
+    organization_id: int,
+    period: Period,
+    after: Position | None,
+    limit: int,
+    spans: Sequence[Span] | None = None,
+) -> list[EventRow]:
     after_at, after_id = after or (period.start, UUID(int=0))
-    values: dict[str, int | datetime | UUID] = {
+    values: dict[str, Any] = {
         "organization": organization_id,
         "start": period.start,
         "end": period.end,
         "after_at": after_at,
         "after_id": after_id,
         "limit": limit,
+        "projects": None if spans is None else [span.project_id for span in spans],
+        "starts": [span.start for span in spans or ()],
+        "ends": [span.end for span in spans or ()],
     }
+    history = tag_history(organization_id)
     with connection.cursor() as cursor:
         cursor.execute(_EVENTS, values)
-        return [_row(*row) for row in cursor.fetchall()]
+        return [_row(history, *row) for row in cursor.fetchall()]
 
 
 def _row(  # noqa: PLR0913, PLR0917  # one parameter per column of the statement, in its order
+    history: TagHistory,
     event_id: UUID,
     occurred_at: datetime,
     hour: datetime,
@@ -133,6 +153,7 @@ def _row(  # noqa: PLR0913, PLR0917  # one parameter per column of the statement
     resource_id: str,
     request_id: str,
     corrects: UUID | None,
+    project_id: int,
 ) -> EventRow:
     return EventRow(
         id=str(event_id),
@@ -152,6 +173,7 @@ def _row(  # noqa: PLR0913, PLR0917  # one parameter per column of the statement
         resource=resource_id,
         request_id=request_id or None,
         corrects=None if corrects is None else str(corrects),
+        cost_center=history.center(project_id, occurred_at) or None,
     )
 
 

@@ -1,5 +1,6 @@
 """The charges of an invoice, or of a span of days, as rows of FOCUS. Rules: docs/how-to/read-costs-as-focus.md."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from billing.invoicing import Bucket, Payer
 from billing.invoicing.focus import Account, Charge, ChargeKind, FocusRow, Grant, Labeled, Rate, unit_of
 from billing.models import Invoice, InvoicedBucket, InvoiceLine
 from billing.selectors.closing import closed_until
+from billing.selectors.cost_tags import TagHistory, tag_history
 from billing.selectors.invoice_export import reading
 from billing.selectors.spend import DAY
 from catalog.models import Sku
@@ -89,7 +91,13 @@ class _Names:
 
     account: Account
     projects: Mapping[int, Labeled]
+    tags: TagHistory
     skus: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # name, meter, unit
+
+    def tags_on(self, project_id: int, day: datetime) -> str | None:
+        """Return the tags of a project on a UTC day as FOCUS writes them, None where it has none."""
+        tags = self.tags.on(project_id, day)
+        return json.dumps(tags, sort_keys=True, ensure_ascii=False) if tags else None
 
     def learn(self, codes: Iterable[str]) -> None:
         """Look up the SKUs that are not known yet."""
@@ -137,6 +145,7 @@ def _names(organization: Organization) -> _Names:
     return _Names(
         Account(organization.public_id, organization.name, seller, settings.PORTAL_BRAND),
         {pk: Labeled(public_id, name) for pk, public_id, name in projects},
+        tag_history(organization.pk),
     )
 
 
@@ -186,6 +195,7 @@ def _usage_charge(names: _Names, day: Period, group: _Group, total: _Sum) -> Cha
         is_correction=group.is_correction,
         product=group.product,
         project=names.projects[group.project_id],
+        tags=names.tags_on(group.project_id, day.start),
         rate=Rate(
             group.sku,
             name,

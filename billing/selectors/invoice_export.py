@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from accounts.models import Organization, Project
 from billing.models import Invoice, InvoiceLine
+from billing.selectors.cost_tags import TagHistory, tag_history
 from billing.selectors.events import BATCH
 from portal.lib.context import remember_organization
 from portal.lib.money import NANO_PER_CENT, decimal_string
@@ -75,7 +76,7 @@ def export_records(organization: Organization, invoice: Invoice) -> Iterator[Rec
     with reading(organization):
         lines = list(InvoiceLine.objects.of_invoice(invoice).select_related("contract"))
         projects = dict(Project.objects.owned_by(organization).values_list("pk", "public_id"))
-        buckets = _buckets(invoice, lines)
+        buckets = _buckets(invoice, lines, tag_history(organization.pk))
     yield invoice_record(invoice)
     prices = _prices(invoice, lines)
     yield from prices
@@ -168,7 +169,7 @@ _BUCKETS = """
 """
 
 
-def _buckets(invoice: Invoice, lines: list[InvoiceLine]) -> list[Record]:
+def _buckets(invoice: Invoice, lines: list[InvoiceLine], history: TagHistory) -> list[Record]:
     position_of = {
         (line.is_adjustment, line.month, line.project_id, line.sku, line.price_id): line.position
         for line in lines
@@ -183,6 +184,7 @@ def _buckets(invoice: Invoice, lines: list[InvoiceLine]) -> list[Record]:
                 "hour": hour,
                 "before": before,
                 "after": after,
+                "cost_center": history.center(project_id, hour) or None,
             }
             for hour, project_id, sku, price_id, before, after in cursor.fetchall()
         ]

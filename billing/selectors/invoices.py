@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from accounts.models import Organization
 from billing.invoicing import Payer
 from billing.models import CreditNote, Invoice, InvoiceLine, TransferMatch
+from billing.selectors.center_spend import center_sums
 from billing.selectors.invoice_export import usd
 from billing.selectors.owed import still_due_cents
 from billing.selectors.words import per_words, quantity_words
@@ -78,6 +79,7 @@ class InvoicePage:
     period: str
     lines: list[LineRow]
     projects: list[tuple[str, str]]
+    cost_centers: list[tuple[str, str]]  # exactly; empty where no project ever had a tag
     sums: list[tuple[str, str]]
     tax_legend: str
     notes: list[NoteRow]
@@ -122,6 +124,7 @@ def invoice_page(invoice: Invoice) -> InvoicePage:
         period=f"{invoice.period_start:%Y-%m-%d %H:%M} to {invoice.period_end:%Y-%m-%d %H:%M} UTC",
         lines=[_true_up(line) if line.contract else _line(line, skus[line.sku]) for line in lines],
         projects=[(name, _money(cents)) for name, cents in sorted(of_project.items())],
+        cost_centers=center_sums(invoice),
         sums=_sums(invoice),
         tax_legend=invoice.tax_legend,
         notes=[

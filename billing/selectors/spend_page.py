@@ -8,14 +8,16 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization
+from billing.invoicing.forecast import at_this_rate
 from billing.selectors.breakdown import Breakdown, Group, Grouping, break_down
 from billing.selectors.budget import Budget
+from billing.selectors.center_spend import CenterSpend
 from billing.selectors.spend import DAY, DayTotal, Range, SkuTotal, day_totals, sku_totals
 from billing.selectors.tiers import tier_lines
 from billing.selectors.words import per_words, quantity_words
 from portal.lib.charts import StackedBars, stacked_bars
 from portal.lib.money import decimal_string, display_left, display_usd
-from portal.lib.periods import Period
+from portal.lib.periods import Period, month_of
 from portal.lib.rows import Cell, table_rows
 
 # A chart with more colors than this cannot be read; what is left is drawn as one.
@@ -56,8 +58,20 @@ class BudgetMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the running UTC month comes to at the pace so far, and what it has cost. Before tiers, credit and tax."""
+
+    month: str
+    amount: str
+    so_far: str
+
+
+@dataclass(frozen=True, slots=True)
 class SpendView:
-    """What the spend page prints of one range and grouping, above the lines of the SKUs."""
+    """What the spend page prints of one range and grouping, above the lines of the SKUs.
+
+    forecast: None while it is too early to say, and of one cost center.
+    """
 
     budget: BudgetMeter
     chart: StackedBars
@@ -67,6 +81,7 @@ class SpendView:
     event_count: str
     days: str
     updated_at: datetime | None
+    forecast: Forecast | None
 
     @property
     def group_rows(self) -> SafeString:
@@ -105,13 +120,31 @@ class SkuLines:
 
 
 def spend_view(
-    organization: Organization, budget: Budget, chosen: Range, grouping: Grouping, now: datetime
+    organization: Organization,
+    budget: Budget,
+    chosen: Range,
+    grouping: Grouping,
+    now: datetime,
+    *,
+    center: CenterSpend | None = None,
 ) -> SpendView:
-    """Return the spend page's content; the total is the sum of the rated buckets to the nano-dollar."""
+    """Return the spend page's content; the total is the sum of the rated buckets to the nano-dollar.
+
+    center: what one cost center spent in that range, and only that.
+    """
     period = chosen.period(now)
-    totals = day_totals(organization, period)
+    month, forecast = month_of(now), None
+    if center is None:
+        # Every range ends with the running day: one that begins within the month is read from where that begins.
+        known = day_totals(organization, Period(min(period.start, month.start), period.end))
+        forecast = _forecast(sum(total.amount_nano for total in known if month.contains(total.day)), now)
+        totals = [total for total in known if period.contains(total.day)]
+        breakdown = break_down(organization, period, grouping, most=MOST_GROUPS, most_by_day=MOST_SERIES + 1)
+    else:
+        totals = center.day_totals()
+        groups = center.groups(grouping)
+        breakdown = Breakdown(groups[:MOST_GROUPS], len(groups) > MOST_GROUPS)
     total_nano = sum(total.amount_nano for total in totals)
-    breakdown = break_down(organization, period, grouping, most=MOST_GROUPS, most_by_day=MOST_SERIES + 1)
     return SpendView(
         budget=budget_meter(budget),
         chart=stacked_bars(_("Spend by day in UTC"), _bars(breakdown, totals, period)),
@@ -121,20 +154,36 @@ def spend_view(
         event_count=f"{sum(total.event_count for total in totals):,}",
         days=_("%(first)s to %(last)s") % {"first": _day_words(period.start), "last": _day_words(period.end - DAY)},
         updated_at=max((total.updated_at for total in totals), default=None),
+        forecast=forecast,
     )
 
 
-def sku_lines(organization: Organization, chosen: Range, now: datetime) -> SkuLines:
-    """Return the spend page's lines of SKUs, each with the version of the price that rated it."""
-    skus = sku_totals(organization, chosen.period(now))
+def sku_lines(
+    organization: Organization, chosen: Range, now: datetime, *, center: CenterSpend | None = None
+) -> SkuLines:
+    """Return the spend page's lines of SKUs, each with the version of the price that rated it.
+
+    center: what one cost center spent in that range, and only that; what tiers take off is of none.
+    """
+    skus = sku_totals(organization, chosen.period(now)) if center is None else center.sku_totals()
     total_nano = sum(sku.amount_nano for sku in skus)
-    taken_off_nano = -sum(line.amount_nano for line in tier_lines(organization.pk, now))
+    taken_off_nano = 0
+    if center is None:
+        taken_off_nano = -sum(line.amount_nano for line in tier_lines(organization.pk, now))
     return SkuLines(
         lines=[_sku_line(sku) for sku in skus],
         total=display_usd(total_nano),
         exact_total=f"${decimal_string(total_nano)}",
         tiers=f"${decimal_string(taken_off_nano)}" if taken_off_nano else "",
     )
+
+
+def _forecast(spent_nano: int, now: datetime) -> Forecast | None:
+    month = month_of(now)
+    forecast_nano = at_this_rate(spent_nano, month, now)
+    if forecast_nano is None:
+        return None
+    return Forecast(f"{month.start:%B}", display_usd(forecast_nano), display_usd(spent_nano))
 
 
 def budget_meter(budget: Budget) -> BudgetMeter:

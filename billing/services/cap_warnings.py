@@ -3,7 +3,7 @@
 Noted first and mailed after, so that a mail server's bad hour loses no warning.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from django.db import transaction
@@ -12,18 +12,16 @@ from django.db.models.lookups import GreaterThan, GreaterThanOrEqual
 
 from accounts.models import Permission
 from accounts.services.mails import addresses_with, mail_each, page_address
+from billing.invoicing.forecast import FORECAST_FROM, at_this_rate
 from billing.models import CapWarning, SpendCap
 from billing.models.cap import WARNINGS, passed_warning
 from billing.selectors.caps import cap_row
 from portal.lib.batches import one_by_one
-from portal.lib.periods import month_of
+from portal.lib.periods import Period, month_of
 
 log = structlog.get_logger(__name__)
 
-# A forecast says little before so many percent of the month are over.
-FORECAST_FROM = 10
 FORECAST = 0
-SECOND = timedelta(seconds=1)
 
 
 def warn_of_caps(*, now: datetime) -> int:
@@ -82,10 +80,7 @@ def forecast_nano(cap: SpendCap, now: datetime) -> int | None:
     """Return what a monthly cap will have settled by its end at the pace so far; None while it is too early to say."""
     if cap.period != SpendCap.Period.MONTH or cap.period_start is None or cap.period_end is None:
         return None
-    gone, whole = now - cap.period_start, cap.period_end - cap.period_start
-    if gone * 100 < whole * FORECAST_FROM:
-        return None
-    return cap.settled_nano * (whole // SECOND) // (gone // SECOND)
+    return at_this_rate(cap.settled_nano, Period(cap.period_start, cap.period_end), now)
 
 
 def _note(cap: SpendCap, percent: int, now: datetime) -> None:

@@ -28,9 +28,9 @@ def invoice_focus(request: OrganizationRequest, public_id: str) -> HttpResponse:
 @organization_required(Permission.VIEW_SPEND)
 @require_safe
 def spend_focus(request: OrganizationRequest) -> HttpResponse:
-    """Stream the charges of a range, billed or not."""
-    form = SpendForm(request.GET)
-    if not form.is_valid():
+    """Stream the charges of a range, billed or not. Of all cost centers: a column says which."""
+    form = SpendForm(request.GET, centers=())
+    if not form.is_valid() or form.chosen_center() is not None:
         raise Http404
     chosen = form.chosen_range()
     rows = focus_of_days(request.organization, chosen.period(timezone.now()))

@@ -14,6 +14,8 @@ from accounts.models import Permission
 from billing import selectors
 from billing.forms.spend import SpendForm
 from billing.selectors import EventRow
+from billing.selectors.center_spend import center_spans, center_spend
+from billing.selectors.cost_tags import tag_history
 from portal.lib.exports import csv_lines, json_lines
 from portal.lib.http import page_or_partial
 
@@ -24,21 +26,25 @@ LINES = "spend-lines"
 @organization_required(Permission.VIEW_SPEND)
 @require_safe
 def spend(request: OrganizationRequest) -> HttpResponse:
-    """Show what the organization spends; range and grouping are in the address."""
-    form = SpendForm(request.GET)
+    """Show what the organization or one cost center of it spends; range, grouping and center are in the address."""
+    form = SpendForm(request.GET, tag_history(request.organization.pk).centers())
     is_valid = form.is_valid()
     now = timezone.now()
     chosen = form.chosen_range()
-    # The lines of the SKUs follow the range alone: another grouping leaves them where they are.
+    name = form.chosen_center()
+    center = None if name is None else center_spend(request.organization, name, chosen.period(now))
+    # The lines of the SKUs follow range and cost center: another grouping leaves them where they are.
     partial = LINES if request.htmx.target == LINES else "spend"
     template = page_or_partial(request, "billing/spend.html", partial)
     context: dict[str, object] = {"form": form, "range": chosen.value, "grouping": form.chosen_grouping(), "now": now}
+    context["chosen_center"] = "" if name is None else form.cleaned_data["center"]
     if not template.endswith("#spend"):
-        context["lines"] = selectors.sku_lines(request.organization, chosen, now)
+        context["lines"] = selectors.sku_lines(request.organization, chosen, now, center=center)
     if not template.endswith(f"#{LINES}"):
         budget = selectors.budget_of(request.organization)
         request.balance_nano = budget.remaining_nano
-        context["view"] = selectors.spend_view(request.organization, budget, chosen, form.chosen_grouping(), now)
+        grouping = form.chosen_grouping()
+        context["view"] = selectors.spend_view(request.organization, budget, chosen, grouping, now, center=center)
     return render(
         request,
         template,
@@ -50,12 +56,14 @@ def spend(request: OrganizationRequest) -> HttpResponse:
 @organization_required(Permission.VIEW_SPEND)
 @require_safe
 def usage_export(request: OrganizationRequest, form: str) -> HttpResponse:
-    """Stream every usage event of a range, oldest first, as CSV or JSON lines."""
-    chosen = SpendForm(request.GET)
+    """Stream every usage event of a range, or those of one cost center in it, oldest first, as CSV or JSON lines."""
+    chosen = SpendForm(request.GET, tag_history(request.organization.pk).centers())
     if not chosen.is_valid():
         raise Http404
     span = chosen.chosen_range()
-    rows = chain.from_iterable(selectors.event_batches(request.organization, span.period(timezone.now())))
+    period, center = span.period(timezone.now()), chosen.chosen_center()
+    spans = None if center is None else center_spans(request.organization, center, period)
+    rows = chain.from_iterable(selectors.event_batches(request.organization, period, spans))
     answer = _csv(rows) if form == "csv" else _json_lines(rows)
     answer["Content-Disposition"] = f'attachment; filename="{request.organization.slug}-usage-{span.value}.{form}"'
     # The door passes any answer on; its type only names the usual one.

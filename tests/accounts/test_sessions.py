@@ -199,6 +199,7 @@ WITHOUT_PROOF: dict[str, str] = {
     "billing:debt-pay": "leads to the provider's page, where the card is asked for",
     "billing:anomaly-mails": "a mail more or less; what they say is on a page that everybody with spend sees",
     "billing:payment-cancel": "charges nothing",
+    "billing:project-tags": "divides costs for reports, and only those that are to come",
     "billing:invoice-pay": "leads to the provider's page, where the card is asked for",
     "billing:payment-again": "leads to the provider's page, where the card is asked for",
     "billing:card-add": "leads to the provider's page, where the card is typed",

@@ -26,7 +26,7 @@ from tests.factories.accounts import (
     make_service_account,
     make_user,
 )
-from tests.factories.billing import NOW, make_record, make_reservation
+from tests.factories.billing import NOW, make_cost_tags, make_record, make_reservation
 from tests.factories.catalog import make_price
 
 pytestmark = pytest.mark.django_db
@@ -79,7 +79,7 @@ def rated(records):
     )
 
 
-@pytest.mark.parametrize("by", ["product", "project", "key", "resource", "member"])
+@pytest.mark.parametrize("by", ["product", "project", "key", "resource", "member", "cost_center"])
 def test_the_total_is_the_rating_of_the_events_to_the_nano_dollar(client, project, by):
     address = signed_in(client, project.organization)
     records = use(project)
@@ -236,10 +236,12 @@ def test_asks_few_queries_whatever_the_number_of_rows(client, project):
         record_usage(
             [make_record(make_project(project.organization), api_key_id=number + 1)], reservation_id=None, now=NOW
         )
+        make_cost_tags(make_project(project.organization), f"c{number}")
 
-    for by in ("product", "project", "key", "resource", "member"):
+    pages = [{"by": by} for by in ("product", "project", "key", "resource", "member", "cost_center")]
+    for query in (*pages, {"by": "project", "center": "is:c1"}, {"by": "product", "center": "none"}):
         with CaptureQueriesContext(connection) as captured:
-            assert client.get(address, {"by": by}).status_code == 200
+            assert client.get(address, query).status_code == 200
         # What opens transactions, sets roles and notes a session's activity is not the page's.
         others = r"SAVEPOINT|RELEASE|SET |SELECT (current|set_)|UPDATE .usersessions"
         work = [query["sql"] for query in captured if not re.match(others, query["sql"])]

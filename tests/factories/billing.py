@@ -12,6 +12,7 @@ from billing.models import (
     CapWarning,
     Contract,
     ContractPrice,
+    CostTags,
     CreditGrant,
     CreditNote,
     Dispute,
@@ -127,6 +128,17 @@ def make_anomaly(organization: Organization, *, now: datetime = NOW) -> SpendAno
         {"product": name, "amount_nano": 90 * NANO_PER_USD, "usual_nano": NANO_PER_USD} for name in ("", "models")
     ]
     return SpendAnomaly.objects.create(organization=organization, day=day_of(now), findings=findings, found_at=now)
+
+
+def make_cost_tags(project: Project, center: str = "4711", *, now: datetime = NOW, **tags: str) -> CostTags:
+    """A cost center and other tags of a project from the day of `now` on."""
+    return CostTags.objects.create(
+        organization_id=project.organization_id,
+        project=project,
+        from_day=day_of(now),
+        tags={CostTags.COST_CENTER: center, **tags},
+        changed_at=now,
+    )
 
 
 def make_payment(
