@@ -96,6 +96,10 @@ EQUIVALENT = {
     "compute/forms.py:LaunchForm.launch_request:0": "the form takes the organization's projects only",
     "compute/services/instances.py:lock_owned:0": "locks rows; which ones are returned is decided behind it",
 }
+# Filters that choose among an organization's own rows too: without them its own members see others of its own.
+CHOOSING = {
+    "billing/selectors/budget.py:budget_of:0": "the cap that is its credit, among all of its caps",
+}
 # Filters that the quick questions of daily work do not bring to light: the full proof counts them.
 NOT_DAILY = {
     # Foreign names in fields.
@@ -147,6 +151,8 @@ ELSEWHERE = {
     "accounts/services/closing.py:_close:0": "tests/accounts/test_closing.py",
     "accounts/services/invitations.py:_check_acceptable:0": "tests/accounts/test_services_invitations.py",
     "accounts/services/leaked_keys.py:_leaders_of:0": "tests/accounts/test_webhooks.py",
+    "billing/selectors/anomalies.py:_reported:0": PLATFORM,
+    "billing/selectors/anomalies.py:series_of:0": PLATFORM,
     "billing/selectors/closing.py:closed_until:0": PLATFORM,
     "billing/selectors/keys.py:spend_of_resource:0": SPENDING,
     "billing/selectors/ledger.py:trial_balance_of:0": PLATFORM,
@@ -307,6 +313,8 @@ def test_the_tests_of_tenancy_miss_a_filter_that_is_gone(laboratory: Laboratory)
 def test_row_level_security_lets_nobody_notice(laboratory: Laboratory):
     noticed = {}
     for mutant in laboratory.chosen():
+        if mutant.name in CHOOSING:
+            continue
         questions = laboratory.questions_of(mutant)
         with laboratory.surgery.done(mutant):
             noticed[str(mutant)] = [each.name for each in questions if laboratory.interrogation.notices(each)]

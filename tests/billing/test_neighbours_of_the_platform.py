@@ -12,8 +12,10 @@ from django.core import mail
 from accounts.models import Organization, Role
 from accounts.services.staff import StaffGroup
 from billing.invoicing import Party, Terms
+from billing.invoicing.anomaly import Series
 from billing.models import AccountKind, Contract, Invoice, LedgerEntry, Payment, PriceNotice, Route, SpendCap, WriteOff
 from billing.selectors import burn_downs, contract_twin, tier_lines, trial_balance_of
+from billing.selectors.anomalies import series_of
 from billing.selectors.closing import NOTHING_CLOSED, closed_until
 from billing.selectors.commitments import first_true_up
 from billing.selectors.staff_contracts import contract_rows
@@ -37,13 +39,14 @@ from billing.services.price_notices import mail_price_notices
 from billing.services.usage import record_usage
 from catalog.services.prices import publish_price
 from portal.lib.money import NANO_PER_CENT, NANO_PER_USD
-from portal.lib.periods import hour_of, month_of
+from portal.lib.periods import day_of, hour_of, month_of
 from portal.lib.tiers import Tier, TierMode, Tiers
 from tests.accounts.test_legal_holds import make_staff
 from tests.factories.accounts import make_membership, make_organization
 from tests.factories.billing import (
     NOW,
     close_month_before,
+    make_anomaly,
     make_contract,
     make_credit_note,
     make_payment,
@@ -57,7 +60,7 @@ pytestmark = pytest.mark.django_db
 SKU, OTHER_SKU, THIRD_SKU = "model.demo.input", "model.demo.output", "model.other.output"
 SEPTEMBER, OCTOBER, NOVEMBER = (month_of(datetime(2026, month, 1, tzinfo=UTC)) for month in (9, 10, 11))
 DECEMBER = datetime(2026, 12, 2, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ON_TERMS = Terms(seller=Party("Headroom"), buyer=Party("Acme"), credit_limit_nano=100 * NANO_PER_USD, net_days=30)
 
 
@@ -269,6 +272,18 @@ def test_a_commitment_is_of_one_organization_and_drawn_by_it_alone(ours, neighbo
 
 
 # --- Mails ---------------------------------------------------------------------------------------
+
+
+def test_what_a_neighbour_spends_and_heard_of_is_no_part_of_what_is_usual(ours, neighbour):
+    today = day_of(NOW)
+    for at in (today - DAY, today):
+        use(ours, 1, at)
+        use(neighbour, 3, at)
+    make_anomaly(neighbour, now=NOW - DAY)
+
+    series = series_of(ours.pk, today)
+
+    assert series[""] == Series(NANO_PER_USD, [NANO_PER_USD], [])
 
 
 def test_those_who_pay_are_mailed_what_concerns_them(ours, neighbour):
