@@ -192,7 +192,7 @@ def _move_money(dispute: Dispute, payment: Payment, cap: SpendCap, now: datetime
     if not dispute.is_withdrawn:
         withdraw(dispute, now)
     if dispute.state == State.WON:
-        thaw(dispute, grant, cap)
+        thaw(dispute, cap)
         give_back(dispute, now)
         return
     freeze(dispute, payment, cap, now)
