@@ -30,7 +30,7 @@ from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import make_staff
 from tests.billing.payments.test_refunds import books, bought, proposed, spend
-from tests.billing.payments.test_top_ups import STARTER, limit_nano
+from tests.billing.payments.test_top_ups import STARTER, add, limit_nano, pay
 from tests.doubles.provider import message, tell
 from tests.factories.billing import make_reservation
 
@@ -236,6 +236,18 @@ def test_messages_in_any_order_and_number_come_to_the_same(double, browser, orga
     assert balances[AccountKind.PREPAID_CREDIT] == balances[AccountKind.CASH_IN_TRANSIT] == left
     assert set(StripeEvent.objects.values_list("state", flat=True)) == {"done"}
     assert not prove_ledger().differences
+
+
+def test_a_dispute_that_comes_before_word_of_its_payment_lets_it_arrive(double, browser, organization):
+    payment, _ = add(browser, organization)
+    pay(double, payment, DISPUTED)
+    (theirs,) = double.v1.disputes.list().data
+    with as_platform():
+        assert read_dispute(stripe_id=theirs.id, now=timezone.now()) == "disputed"
+
+    payment.refresh_from_db()
+    assert (payment.state, limit_nano(organization)) == ("succeeded", STARTER)
+    assert Dispute.objects.get().frozen_cents == 2500
 
 
 def test_another_end_than_the_one_we_know_is_an_alarm(double, browser, organization, log_lines):
