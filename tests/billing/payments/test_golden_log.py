@@ -57,7 +57,7 @@ from tests.factories.accounts import make_membership, make_organization
 from tests.support import undone
 
 SEED = int(os.environ.get("SEED", "20261126"))
-ORDERS = 50 if os.environ.get("PROVE") else 2
+ORDERS = 50 if os.environ.get("PROVE") else 1
 CARD, DECLINED_LATER = "4242424242424242", "pm_card_chargeCustomerFail"
 BACK = WaysBack("http://127.0.0.1:9/", "http://127.0.0.1:9/")
 # What people pay for what they may use, whatever comes of it.

@@ -1,12 +1,7 @@
 """Killed while a kept card is charged, or while a dispute is read: charged once, frozen and owed once (W4, W6)."""
 
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -18,31 +13,28 @@ from billing.selectors.debts import debts_of
 from billing.services.auto_reload import start_reload
 from billing.services.cards import read_cards, start_card_setup
 from billing.services.customers import customer_of
-from dev.paths import ROOT
+from billing.services.invoice_payments import collect_invoice
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform
+from tests.billing.payments.test_charges import open_invoice
 from tests.billing.payments.test_faults import STARTER
 from tests.billing.payments.test_refunds import spend
 from tests.billing.payments.test_top_ups import limit_nano
-from tests.doubles.provider import selling_through
-from tests.doubles.stripe_double import KEY, SIGNING_SECRET, StripeDouble
 from tests.factories.accounts import make_organization
 from tests.factories.billing import make_auto_reload, make_bought_credit
-from tests.own_database import SUPERUSER, OwnDatabase
 
 PROVE = bool(os.environ.get("PROVE"))
 TIMES = 3 if PROVE else 1
+PURPOSES = ["reload", "invoice"] if PROVE else ["reload"]
+# Before and after each of the two answers of the provider, and after what is written of them.
 CHARGES = ["charge_after_prepare", "charge_before_confirm", "charge_after_confirm", "payment_before_commit"]
 DISPUTES = ["dispute_after_read", "dispute_before_commit"]
 
 # What the beat does, of which a killed process leaves the rest to the next.
-SCRIPT = """
+LOOK = """
 import sys
 from datetime import datetime
 
-import django
-
-django.setup()
 from billing.services.disputes import look_after_disputes, read_dispute
 from billing.services.payments import look_after_payments
 from portal.lib.tenancy import as_platform
@@ -56,76 +48,64 @@ with as_platform():
 """
 
 
-def run(database: OwnDatabase, url: str, now: datetime, *disputes: str, crash_at: str = "") -> int:
-    """Look after what is unfinished, and hear of disputes, in a process of its own; return how that ended."""
-    provider = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_URL": url, "STRIPE_WEBHOOK_SECRETS": SIGNING_SECRET}
-    known = {**os.environ, **database.environment, **provider, "DJANGO_SETTINGS_MODULE": "portal.settings"}
-    command = [sys.executable, "-c", SCRIPT, now.isoformat(), *disputes]
-    return subprocess.run(command, cwd=ROOT, env=known | {"CRASH_AT": crash_at}, timeout=120).returncode
-
-
-@contextmanager
-def selling(double: StripeDouble, database: OwnDatabase) -> Iterator[None]:
-    double.control("reset")
-    with database.in_use(SUPERUSER), selling_through(double):
-        yield
-    assert double.look("drift") == []
-
-
 @pytest.mark.parametrize("time", range(TIMES))
+@pytest.mark.parametrize("purpose", PURPOSES)
 @pytest.mark.parametrize("point", CHARGES if PROVE else CHARGES[2:3])
-def test_a_charge_that_is_killed_charges_once(running_double, own_database: OwnDatabase, point, time):
+def test_a_charge_that_is_killed_charges_once(portal, point, purpose, time):
     now = timezone.now()
-    with selling(running_double, own_database):
+    with portal.selling() as double:
         organization = make_organization(name="Acme")
         start_card_setup(organization=organization, now=now)
-        running_double.v1.payment_methods.attach("pm_card_visa", {"customer": customer_of(organization)})
+        double.v1.payment_methods.attach("pm_card_visa", {"customer": customer_of(organization)})
         make_auto_reload(organization, now=now)
+        invoice = open_invoice(organization, 5000)
         with as_platform():
             read_cards(organization_id=organization.pk, now=now)
-            assert start_reload(organization_id=organization.pk, now=now) is not None
+            if purpose == "reload":
+                assert start_reload(organization_id=organization.pk, now=now) is not None
+            else:
+                collect_invoice(invoice=invoice, now=now)
         for _twice in range(2):
-            assert run(own_database, running_double.url, now, crash_at=point) == -signal.SIGKILL
+            portal.kill(LOOK, now, at=point)
             now += timedelta(minutes=11)
             if point == "charge_after_confirm":
                 break  # what is confirmed is read, and not confirmed again
         for _twice in range(2):
-            assert run(own_database, running_double.url, now) == 0
+            portal.run(LOOK, now)
             now += timedelta(minutes=11)
 
         payment = Payment.objects.get()
-        (intent,) = running_double.v1.payment_intents.list().data
+        (intent,) = double.v1.payment_intents.list().data
         assert (payment.state, intent.status, intent.amount_received) == ("succeeded", "succeeded", 5000)
         assert payment.stripe_payment_intent_id == intent.id
-        assert limit_nano(organization) == STARTER + 50 * NANO_PER_USD
+        invoice.refresh_from_db()
+        assert invoice.status == ("paid" if purpose == "invoice" else "open")
+        assert limit_nano(organization) == STARTER + (50 * NANO_PER_USD if purpose == "reload" else 0)
         assert AuditEvent.objects.filter(action="payment.succeeded").count() == 1
         assert not prove_ledger().differences
 
 
-@pytest.mark.skipif(not PROVE, reason="begins processes: in the full proof")
 @pytest.mark.parametrize("time", range(TIMES))
-@pytest.mark.parametrize("outcome", ["won", "lost"])
-@pytest.mark.parametrize("point", DISPUTES)
-def test_a_dispute_that_is_killed_freezes_and_owes_once(
-    running_double, own_database: OwnDatabase, point, outcome, time
-):
+@pytest.mark.parametrize("outcome", ["won", "lost"] if PROVE else ["lost"])
+@pytest.mark.parametrize("point", DISPUTES if PROVE else DISPUTES[1:])
+def test_a_dispute_that_is_killed_freezes_and_owes_once(portal, point, outcome, time):
     now = timezone.now()
-    with selling(running_double, own_database):
+    with portal.selling() as double:
         organization = make_organization(name="Acme")
-        intent = running_double.pay(running_double.customer("pm_card_createDispute"), amount=2500)
+        intent = double.pay(double.customer("pm_card_createDispute"), amount=2500)
         make_bought_credit(organization, intent_id=intent.id, now=now)
         spend(organization, 9)
-        (theirs,) = running_double.v1.disputes.list().data
-        assert run(own_database, running_double.url, now, theirs.id, crash_at=point) == -signal.SIGKILL
+        (theirs,) = double.v1.disputes.list().data
+        portal.kill(LOOK, now, theirs.id, at=point)
         assert not Dispute.objects.exists()
-        assert run(own_database, running_double.url, now, theirs.id) == 0
+        portal.run(LOOK, now, theirs.id)
         dispute = Dispute.objects.get()
         assert (dispute.state, dispute.frozen_cents, Standing.objects.get().state) == ("disputed", 2100, "disputed")
-        running_double.control("dispute", dispute=theirs.id, outcome=outcome)
+        double.control("dispute", dispute=theirs.id, outcome=outcome)
         now += timedelta(minutes=11)
-        assert run(own_database, running_double.url, now, crash_at=point) == -signal.SIGKILL
+        portal.kill(LOOK, now, at=point)
         for _twice in range(2):
-            assert run(own_database, running_double.url, now, theirs.id) == 0
+            portal.run(LOOK, now, theirs.id)
 
         dispute.refresh_from_db()
         is_lost = outcome == "lost"
