@@ -11,6 +11,7 @@ from billing.gateways import payment_provider
 from billing.gateways.payment_provider import BadSignature
 from billing.services.stripe_events import store_messages
 from portal.lib.api import problem
+from portal.lib.crashpoints import crashpoint
 from portal.lib.http import PortalHttpRequest
 from portal.lib.tenancy import as_platform
 
@@ -38,6 +39,8 @@ def stripe(request: PortalHttpRequest) -> HttpResponse:
         return _refusal(request, HTTPStatus.BAD_REQUEST, "invalid_json", "The body is no event of the provider.")
     with as_platform(), transaction.atomic():
         store_messages([told], now=timezone.now())
+        crashpoint("webhook_before_commit")
+    crashpoint("webhook_before_answer")
     return HttpResponse(status=HTTPStatus.OK)
 
 

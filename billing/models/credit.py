@@ -43,7 +43,8 @@ class CreditGrant(models.Model):
     public_id = models.CharField(max_length=32, unique=True, default=new_grant_id, editable=False)
     kind = models.CharField(max_length=12, choices=Kind)
     amount_nano = models.BigIntegerField()
-    frozen_nano = models.BigIntegerField(default=0, db_default=0)  # of what is left, while its payment is disputed
+    # Neither written nor read any more: disputes say it (Dispute.frozen_cents). It goes with a later migration.
+    frozen_nano = models.BigIntegerField(default=0, db_default=0)
     source = models.CharField(max_length=80)  # what it was given for, so that no cause gives twice
     granted_at = models.DateTimeField()
     priority = models.PositiveSmallIntegerField(default=50, db_default=50)  # lower pays first

@@ -1,5 +1,7 @@
 """Disputes as pages print them, and whether an organization has one."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,6 +38,15 @@ def is_disputed(organization: Organization) -> bool:
     Nothing can be bought meanwhile. What else its standing forbids is for whoever keeps standings to ask here.
     """
     return Dispute.objects.owned_by(organization).contested().exists()
+
+
+def frozen_nano_by_source(organization_id: int) -> Mapping[str, int]:
+    """Return what undecided disputes freeze of the credit that payments gave: source of the grant -> nano-dollars."""
+    frozen = Dispute.objects.contested().filter(organization_id=organization_id, frozen_cents__gt=0)
+    nano: dict[str, int] = defaultdict(int)
+    for payment, cents in frozen.values_list("payment__public_id", "frozen_cents"):
+        nano[f"payment:{payment}"] += cents * NANO_PER_CENT
+    return nano
 
 
 def dispute_rows_of(payment: Payment) -> list[DisputeRow]:

@@ -13,6 +13,7 @@ from billing.invoicing import Bucket, Credit, Party, Terms, TierShare
 from billing.models import CreditGrant, Invoice, LedgerAccount, SpendCap, WriteOff
 from billing.models.ledger import CREDIT, AccountKind
 from billing.selectors.details import buyer_of, details_of
+from billing.selectors.disputes import frozen_nano_by_source
 from billing.selectors.terms import terms_in_force
 from billing.selectors.tiers import TieredUse, tier_changes, tiered_uses
 from portal.lib.money import NANO_PER_CENT
@@ -88,11 +89,12 @@ def grants_of(organization_id: int) -> Grants:
     """Return the grants that may pay for usage, with the balances that the ledger has, less what disputes freeze."""
     accounts = LedgerAccount.objects.of_book(organization_id).filter(kind__in=CREDIT).select_related("grant")
     projects = dict(Project.objects.filter(organization_id=organization_id).values_list("pk", "public_id"))
+    frozen_nano = frozen_nano_by_source(organization_id)
     credits_: list[Credit] = []
     routes: dict[str, tuple[AccountKind, int]] = {}
     for account in accounts:
         grant = account.grant
-        free_nano = account.balance_nano - (grant.frozen_nano if grant else 0)
+        free_nano = account.balance_nano - (frozen_nano.get(grant.source, 0) if grant else 0)
         if grant is None or free_nano < NANO_PER_CENT:
             continue
         kind = AccountKind(account.kind)

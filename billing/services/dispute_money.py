@@ -35,13 +35,13 @@ def freeze(dispute: Dispute, payment: Payment, cap: SpendCap, now: datetime) -> 
     unspent = unspent_of(payment=payment, cap=cap, now=now)
     more_cents = min(unspent.cents, dispute.amount_cents - dispute.frozen_cents)
     if unspent.grant is not None and more_cents > 0:
-        _move(dispute, unspent.grant, cap, more_cents)
+        _move(dispute, cap, more_cents)
 
 
-def thaw(dispute: Dispute, grant: CreditGrant | None, cap: SpendCap) -> None:
+def thaw(dispute: Dispute, cap: SpendCap) -> None:
     """Let what was frozen be spent again."""
-    if grant is not None and dispute.frozen_cents:
-        _move(dispute, grant, cap, -dispute.frozen_cents)
+    if dispute.frozen_cents:
+        _move(dispute, cap, -dispute.frozen_cents)
 
 
 def lose(dispute: Dispute, grant: CreditGrant | None, now: datetime) -> None:
@@ -51,17 +51,15 @@ def lose(dispute: Dispute, grant: CreditGrant | None, now: datetime) -> None:
     frozen_nano = dispute.frozen_cents * NANO_PER_CENT
     lost, disputes = LedgerEntry.Code.DISPUTE_LOST, Route(AccountKind.DISPUTES)
     if grant is not None and frozen_nano:
-        CreditGrant.objects.filter(pk=grant.pk).update(frozen_nano=F("frozen_nano") - frozen_nano)
         lines.append(Line(lost, Route(AccountKind.PREPAID_CREDIT, grant_id=grant.pk), disputes, frozen_nano))
     if owed_nano:
         lines.append(Line(lost, Route(AccountKind.RECEIVABLE), disputes, owed_nano))
     post(Journal(dispute.organization_id, f"dispute-lost:{dispute.public_id}", now, tuple(lines)), now=now)
 
 
-def _move(dispute: Dispute, grant: CreditGrant, cap: SpendCap, cents: int) -> None:
-    amount_nano = cents * NANO_PER_CENT
-    CreditGrant.objects.filter(pk=grant.pk).update(frozen_nano=F("frozen_nano") + amount_nano)
-    SpendCap.objects.filter(pk=cap.pk).update(limit_nano=F("limit_nano") - amount_nano)
+def _move(dispute: Dispute, cap: SpendCap, cents: int) -> None:
+    """Note how much is frozen where the order of burning looks for it: grants are insert-only."""
+    SpendCap.objects.filter(pk=cap.pk).update(limit_nano=F("limit_nano") - cents * NANO_PER_CENT)
     dispute.frozen_cents += cents
 
 

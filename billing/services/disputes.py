@@ -18,6 +18,7 @@ from billing.selectors.disputes import can_be_answered
 from billing.selectors.evidence import evidence_for
 from billing.services.credits import lock_cap
 from billing.services.dispute_money import freeze, give_back, lose, thaw, withdraw
+from billing.services.payments import PaymentDiffers, read_payment
 from billing.services.standing import UnableToDispute, end_dispute, open_dispute
 from portal.lib.batches import one_by_one
 from portal.lib.context import PORTAL
@@ -62,15 +63,31 @@ def read_dispute(*, stripe_id: str, now: datetime) -> Dispute.State | None:
     """Ask the provider how a dispute stands and act on it; return its state, None for a payment that is not ours.
 
     For the platform role, outside a transaction. Evidence that staff let go is sent first. Raises ProviderTrouble,
-    ProviderRefusal.
+    ProviderRefusal, PaymentDiffers.
     """
     seen = payment_provider.read_dispute(stripe_id)
+    _settle_payment_of(seen, now)
     known = Dispute.objects.filter(stripe_dispute_id=stripe_id).first()
     if known is not None and known.answered_at is not None and seen.status.endswith("needs_response"):
         key = f"evidence:{known.public_id}:{int(known.answered_at.timestamp())}"
         seen = payment_provider.send_evidence(stripe_id, evidence_for(known, now=now), idempotency_key=key)
     crashpoint("dispute_after_read")
     return settle_dispute(seen=seen, now=now)
+
+
+def _settle_payment_of(seen: DisputeSeen, now: datetime) -> None:
+    """Let a payment arrive of which a dispute is the first that we hear, so that its credit is there to be frozen."""
+    arrived = Payment.objects.filter(stripe_payment_intent_id=seen.intent_id, state=Payment.State.SUCCEEDED)
+    if not seen.intent_id or arrived.exists():
+        return
+    public_id = payment_provider.payment_of("payment_intent.", seen.intent_id)
+    payment = Payment.objects.filter(public_id=public_id).first() if public_id else None
+    if payment is None:
+        # Another program may sell through the same account.
+        return
+    if read_payment(payment_id=payment.pk, now=now) != Payment.State.SUCCEEDED:
+        # Its page is not noted yet, whose own message says so: this one is to be looked into again, and not ignored.
+        raise ProviderTrouble(f"{public_id} is disputed and has not arrived", is_answer=False)
 
 
 @transaction.atomic
@@ -144,7 +161,7 @@ def look_after_disputes(*, now: datetime) -> int:
         except ProviderTrouble as error:
             log.warning("billing.dispute.not_read", dispute_id=dispute_id, problem=str(error))
             break
-        except ProviderRefusal as error:
+        except (ProviderRefusal, PaymentDiffers) as error:
             log.error("billing.dispute.stuck", dispute_id=dispute_id, problem=str(error))
     return len(due)
 
@@ -192,7 +209,7 @@ def _move_money(dispute: Dispute, payment: Payment, cap: SpendCap, now: datetime
     if not dispute.is_withdrawn:
         withdraw(dispute, now)
     if dispute.state == State.WON:
-        thaw(dispute, grant, cap)
+        thaw(dispute, cap)
         give_back(dispute, now)
         return
     freeze(dispute, payment, cap, now)

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Mapping
 from types import FunctionType, ModuleType
 
 import pytest
@@ -12,12 +13,19 @@ def make_mistake(module: ModuleType, right: str, wrong: str, monkeypatch: pytest
 
     right: what stands in the module, once; wrong: what would stand there.
     """
+    make_mistakes(module, {right: wrong}, monkeypatch)
+
+
+def make_mistakes(module: ModuleType, mistakes: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a mistake in several places of a module: what stands there -> what would stand there."""
     source = inspect.getsource(module)
-    assert source.count(right) == 1, right
+    for right, wrong in mistakes.items():
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
     mutant = ModuleType(module.__name__)
     mutant.__dict__["__file__"] = module.__file__
     # Dataclasses look up the module that they are made in.
-    exec(compile(source.replace(right, wrong), f"mutant of {module.__name__}", "exec"), mutant.__dict__)  # noqa: S102
+    exec(compile(source, f"mutant of {module.__name__}", "exec"), mutant.__dict__)  # noqa: S102
     mine = {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
     wrongs = {value: mutant.__dict__[name] for name, value in mine.items() if isinstance(value, FunctionType)}
     for name, value in mine.items():

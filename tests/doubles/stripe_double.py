@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import stripe
 
+from billing.demo_stripe.account import Account
 from billing.demo_stripe.server import make_server
 from tests.doubles.receiver import Receiver
 
@@ -24,9 +25,13 @@ CARD_ONLY = {"allowed_payment_method_types": ["card"]}
 
 @dataclass
 class StripeDouble:
-    """v1: the services of a client that does not ask twice. They are Any, as tests look at fields of every kind."""
+    """v1: the services of a client that does not ask twice. They are Any, as tests look at fields of every kind.
+
+    account: what it knows, for a test that keeps it and brings it back; None for one in a process of its own.
+    """
 
     url: str
+    account: Account | None = None
     opened: list[stripe.HTTPClient] = field(default_factory=list)
     client: stripe.StripeClient = field(init=False)
     v1: Any = field(init=False)
@@ -92,7 +97,7 @@ def running_stripe(key: str = "") -> Iterator[StripeDouble]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        double = StripeDouble(server.double.account.address)
+        double = StripeDouble(server.double.account.address, server.double.account)
         yield double
         double.close()
     finally:

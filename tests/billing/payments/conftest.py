@@ -6,15 +6,30 @@ import pytest
 from structlog.testing import capture_logs
 
 from accounts.models import Role
+from tests.billing.payments.killed import Portal
 from tests.doubles.provider import selling_through
 from tests.doubles.stripe_double import StripeDouble, running_stripe
 from tests.factories.accounts import make_membership, make_organization
+from tests.killable import Killable, killable_processes
+from tests.own_database import OwnDatabase
 
 
 @pytest.fixture(scope="session")
 def running_double() -> Iterator[StripeDouble]:
     with running_stripe() as double:
         yield double
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Killable]:
+    with killable_processes() as processes:
+        yield processes
+
+
+@pytest.fixture
+def portal(own_database: OwnDatabase, running_double: StripeDouble, processes: Killable) -> Portal:
+    """A portal with a database of its own, whose processes can be killed."""
+    return Portal(own_database, running_double, processes)
 
 
 @pytest.fixture

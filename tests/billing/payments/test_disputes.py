@@ -12,6 +12,7 @@ from accounts.models import AuditEvent, Organization
 from accounts.services.staff import StaffGroup
 from billing.models import AccountKind, CreditGrant, Dispute, Payment, SpendCap, Standing, StripeEvent
 from billing.selectors import prove_ledger
+from billing.selectors.disputes import frozen_nano_by_source
 from billing.selectors.unbilled import grants_of
 from billing.services.credit_expiry import expire_credits
 from billing.services.disputes import (
@@ -26,9 +27,10 @@ from billing.services.refunds import UnableToRefund
 from billing.services.reservations import release
 from billing.services.stripe_events import fetch_messages, work_events
 from portal.lib.money import NANO_PER_USD
+from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import make_staff
 from tests.billing.payments.test_refunds import books, bought, proposed, spend
-from tests.billing.payments.test_top_ups import STARTER, limit_nano
+from tests.billing.payments.test_top_ups import STARTER, add, limit_nano, pay
 from tests.doubles.provider import message, tell
 from tests.factories.billing import make_reservation
 
@@ -36,9 +38,10 @@ DISPUTED, INQUIRED = "4000000000000259", "4000000000001976"
 
 
 def hear():
-    """Fetch what the provider tells, and work on it."""
-    fetch_messages(now=timezone.now())
-    work_events(now=timezone.now())
+    """Fetch what the provider tells, and work on it, as the role that the worker has for it."""
+    with as_platform():
+        fetch_messages(now=timezone.now())
+        work_events(now=timezone.now())
 
 
 def disputed(double, browser, organization, card=DISPUTED):
@@ -88,7 +91,7 @@ def test_won_it_is_as_if_nothing_had_been(double, browser, organization):
     assert limit_nano(organization) == STARTER + 25 * NANO_PER_USD
     balances = books(organization)
     assert (balances[AccountKind.DISPUTES], balances[AccountKind.CASH_IN_TRANSIT]) == (0, 25 * NANO_PER_USD)
-    assert CreditGrant.objects.get(source__startswith="payment:").frozen_nano == 0
+    assert frozen_nano_by_source(organization.pk) == {}
     assert not prove_ledger().differences
     assert mail_disputes(now=timezone.now()) == 1
     assert mail.outbox[-1].subject == "The dispute about a payment of Acme is settled"
@@ -111,7 +114,7 @@ def test_lost_what_is_unspent_is_gone_and_what_was_spent_is_owed(double, browser
     assert (balances[AccountKind.DISPUTES], balances[AccountKind.RECEIVABLE]) == (0, 4 * NANO_PER_USD)
     # For the usage that is not billed yet.
     assert balances[AccountKind.PREPAID_CREDIT] == 4 * NANO_PER_USD
-    assert CreditGrant.objects.get(source__startswith="payment:").frozen_nano == 0
+    assert frozen_nano_by_source(organization.pk) == {}
     assert not prove_ledger().differences
     assert mail_disputes(now=timezone.now()) == 1
     assert "$4.00 of it had been spent" in mail.outbox[-1].body
@@ -139,7 +142,7 @@ def test_what_running_work_holds_is_frozen_when_it_gives_it_back(double, browser
     dispute.refresh_from_db()
     assert dispute.frozen_cents == 2500
     assert limit_nano(organization) == STARTER
-    assert CreditGrant.objects.get(source=f"payment:{payment.public_id}").frozen_nano == 25 * NANO_PER_USD
+    assert frozen_nano_by_source(organization.pk) == {f"payment:{payment.public_id}": 25 * NANO_PER_USD}
 
 
 def test_frozen_credit_does_not_end_before_it_is_decided(double, browser, organization):
@@ -233,6 +236,18 @@ def test_messages_in_any_order_and_number_come_to_the_same(double, browser, orga
     assert balances[AccountKind.PREPAID_CREDIT] == balances[AccountKind.CASH_IN_TRANSIT] == left
     assert set(StripeEvent.objects.values_list("state", flat=True)) == {"done"}
     assert not prove_ledger().differences
+
+
+def test_a_dispute_that_comes_before_word_of_its_payment_lets_it_arrive(double, browser, organization):
+    payment, _ = add(browser, organization)
+    pay(double, payment, DISPUTED)
+    (theirs,) = double.v1.disputes.list().data
+    with as_platform():
+        assert read_dispute(stripe_id=theirs.id, now=timezone.now()) == "disputed"
+
+    payment.refresh_from_db()
+    assert (payment.state, limit_nano(organization)) == ("succeeded", STARTER)
+    assert Dispute.objects.get().frozen_cents == 2500
 
 
 def test_another_end_than_the_one_we_know_is_an_alarm(double, browser, organization, log_lines):

@@ -2,9 +2,6 @@
 
 import os
 import random
-import signal
-import subprocess
-import sys
 from contextlib import suppress
 from datetime import timedelta
 
@@ -18,17 +15,13 @@ from billing.selectors import prove_ledger
 from billing.services.refunding import look_after_refunds
 from billing.services.refunds import approve_refund
 from billing.services.stripe_events import fetch_messages, work_events
-from dev.paths import ROOT
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import make_staff
 from tests.billing.payments.test_faults import SEED, STARTER, impatient, surely, trouble
 from tests.billing.payments.test_refunds import DAY, FAILING, PENDING, bought, proposed
-from tests.doubles.provider import selling_through
-from tests.doubles.stripe_double import KEY, SIGNING_SECRET
 from tests.factories.accounts import make_organization
 from tests.factories.billing import make_bought_credit
-from tests.own_database import SUPERUSER, OwnDatabase
 
 __all__ = ["impatient"]
 
@@ -69,13 +62,10 @@ def test_a_provider_in_trouble_sends_once_and_takes_once(double, browser, organi
     assert not prove_ledger().differences
 
 
-SCRIPT = """
+SEND = """
 import sys
 from datetime import datetime
 
-import django
-
-django.setup()
 from billing.services.refunding import look_after_refunds
 from portal.lib.tenancy import as_platform
 
@@ -84,36 +74,25 @@ with as_platform():
 """
 
 
-def run(database: OwnDatabase, url: str, now: str, **more: str) -> int:
-    """Look after refunds in a process of its own; return how that ended."""
-    provider = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_URL": url, "STRIPE_WEBHOOK_SECRETS": SIGNING_SECRET}
-    known = {**os.environ, **database.environment, **provider, "DJANGO_SETTINGS_MODULE": "portal.settings", **more}
-    return subprocess.run([sys.executable, "-c", SCRIPT, now], cwd=ROOT, env=known, timeout=120).returncode
-
-
-@pytest.mark.skipif(not PROVE, reason="begins processes: in the full proof")
+@pytest.mark.skipif(not PROVE, reason="kills processes: in the full proof")
 @pytest.mark.parametrize("time", range(3))
 @pytest.mark.parametrize("point", POINTS)
-def test_a_process_that_is_killed_loses_nothing(running_double, own_database: OwnDatabase, point, time):
-    running_double.control("reset")
+def test_a_process_that_is_killed_loses_nothing(portal, point, time):
     now = timezone.now()
-    with own_database.in_use(SUPERUSER), selling_through(running_double):
+    with portal.selling() as double:
         organization = make_organization(name="Acme")
-        intent = running_double.pay(running_double.customer(), amount=2500)
+        intent = double.pay(double.customer(), amount=2500)
         payment = make_bought_credit(organization, intent_id=intent.id, now=now)
         one, other = make_staff(StaffGroup.FINANCE), make_staff(StaffGroup.FINANCE)
         with as_platform():
             refund = approve_refund(refund=proposed(payment, one), by=other, now=now)
-        at = (now + timedelta(seconds=1)).isoformat()
-        assert run(own_database, running_double.url, at, CRASH_AT=point) == -signal.SIGKILL
+        portal.kill(SEND, now + timedelta(seconds=1), at=point)
         # The provider has forgotten the key by then.
-        later = (now + timedelta(days=2)).isoformat()
-        assert run(own_database, running_double.url, later) == 0
+        portal.run(SEND, now + timedelta(days=2))
 
         refund.refresh_from_db()
         payment.refresh_from_db()
         assert (refund.state, payment.refunded_cents) == ("succeeded", 1000)
-        assert len(running_double.v1.refunds.list().data) == 1
+        assert len(double.v1.refunds.list().data) == 1
         assert SpendCap.objects.of_organization(organization.pk).get().limit_nano == STARTER + 15 * NANO_PER_USD
         assert not prove_ledger().differences
-    assert running_double.look("drift") == []
