@@ -34,7 +34,7 @@ def cap_list(request: OrganizationRequest) -> HttpResponse:
     return render(request, "billing/cap_list.html", context)
 
 
-@organization_required(Permission.MANAGE_BILLING)
+@organization_required(Permission.MANAGE_BILLING, open_while_stopped=False)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def cap_create(request: OrganizationRequest) -> HttpResponse:
@@ -59,7 +59,7 @@ def cap_create(request: OrganizationRequest) -> HttpResponse:
     return render(request, "billing/cap_form.html", context, status=422 if form.is_bound else 200)
 
 
-@organization_required(Permission.MANAGE_BILLING)
+@organization_required(Permission.MANAGE_BILLING, open_while_stopped=False)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def cap_change(request: OrganizationRequest, public_id: str) -> HttpResponse:
@@ -84,7 +84,7 @@ def cap_change(request: OrganizationRequest, public_id: str) -> HttpResponse:
     return render(request, "billing/cap_change.html", context, status=422 if form.is_bound else 200)
 
 
-@organization_required(Permission.MANAGE_BILLING)
+@organization_required(Permission.MANAGE_BILLING, open_while_stopped=False)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def cap_remove(request: OrganizationRequest, public_id: str) -> HttpResponse:

@@ -256,6 +256,7 @@ def _pointers(detail: Any, path: str = "") -> list[dict[str, str]]:
 # Our codes -> those of the Lambda Cloud API, which existing tools know; what is missing keeps its own.
 LAMBDA_CODES = {
     "invalid_api_key": "global/invalid-api-key",
+    "organization_suspended": "global/account-inactive",
     "address_not_allowed": "global/address-not-allowed",
     "invalid_parameters": "global/invalid-parameters",
     "invalid_ssh_key": "global/invalid-parameters",
