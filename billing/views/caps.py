@@ -13,6 +13,7 @@ from billing import selectors
 from billing.forms.caps import CapForm
 from billing.models import SpendCap
 from billing.selectors.anomalies import unusual_days
+from billing.selectors.terms import agreed_limits
 from billing.services.caps import CapTarget, UnableToSetCap, remove_cap, set_cap
 from portal.lib.money import nano_to_decimal
 
@@ -26,6 +27,7 @@ def cap_list(request: OrganizationRequest) -> HttpResponse:
     context = {
         "budget": selectors.budget_meter(budget),
         "page": selectors.cap_page(request.organization, now, after),
+        "agreed": agreed_limits(request.organization),
         "warnings": selectors.newest_warnings(request.organization),
         "is_first": not after,
         "unusual": unusual_days(request.organization),

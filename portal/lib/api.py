@@ -262,6 +262,7 @@ LAMBDA_CODES = {
     "invalid_ssh_key": "global/invalid-parameters",
     "object_does_not_exist": "global/object-does-not-exist",
     "budget_exceeded": "global/quota-exceeded",
+    "quota_exceeded": "global/quota-exceeded",
     "duplicate": "global/duplicate",
     "insufficient_capacity": "instance-operations/launch/insufficient-capacity",
 }
