@@ -4,7 +4,6 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.terms import NET_DAYS
@@ -92,12 +91,6 @@ class ContractEndForm(forms.Form):
 KINDS = ("gpu", "tpu", "cpu")
 
 
-def _quota_field(label: str | Promise) -> forms.IntegerField:
-    return forms.IntegerField(
-        label=label, required=False, min_value=0, max_value=LARGEST_QUOTA, help_text=_("Empty: as many as there are.")
-    )
-
-
 class TermsForm(forms.Form):
     """For staff: terms to propose. Amounts in US dollars."""
 
@@ -120,9 +113,19 @@ class TermsForm(forms.Form):
         decimal_places=2,
         help_text=_("Usage beyond this is invoiced before the month ends. Empty: at its end only."),
     )
-    gpu_quota = _quota_field(_("GPU instances at once"))
-    tpu_quota = _quota_field(_("TPU instances at once"))
-    cpu_quota = _quota_field(_("CPU instances at once"))
+    gpu_quota = forms.IntegerField(
+        label=_("GPU instances at once"),
+        required=False,
+        min_value=0,
+        max_value=LARGEST_QUOTA,
+        help_text=_("Empty: as many as there are."),
+    )
+    tpu_quota = forms.IntegerField(
+        label=_("TPU instances at once"), required=False, min_value=0, max_value=LARGEST_QUOTA
+    )
+    cpu_quota = forms.IntegerField(
+        label=_("CPU instances at once"), required=False, min_value=0, max_value=LARGEST_QUOTA
+    )
     regions = forms.CharField(
         label=_("Only in these regions"),
         required=False,

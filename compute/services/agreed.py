@@ -45,7 +45,7 @@ def refuse_beyond_quota(
     if quota is None:
         return
     holding = Instance.objects.owned_by(organization).filter(holds_unit=True, instance_type__kind=instance_type.kind)
-    used = holding.exclude(pk=besides.pk if besides else None).count()
+    used = (holding if besides is None else holding.exclude(pk=besides.pk)).count()
     if used + count <= quota:
         return
     raise BeyondTerms(
