@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.models import Model, Q, QuerySet
 
-from billing.models import CreditNote, Goodwill, Invoice, InvoiceLine, Payment
+from billing.models import CreditNote, GivenUpDebt, Goodwill, Invoice, InvoiceLine, Payment
 from billing.selectors.invoice_export import usd
 from portal.lib.money import decimal_string
 
@@ -218,8 +218,8 @@ def _waiting_then_decided[Proposal: Model](found: QuerySet[Proposal], open_state
 
 
 @dataclass(frozen=True, slots=True)
-class GoodwillRow:
-    """amount: a decimal in USD. is_open: it waits for a second person."""
+class ProposalRow:
+    """Credit to give, or a debt to give up. amount: a decimal in USD. is_open: it waits for a second person."""
 
     public_id: str
     organization: str
@@ -232,23 +232,34 @@ class GoodwillRow:
     is_open: bool
 
 
-def goodwill_rows() -> list[GoodwillRow]:
+def goodwill_rows() -> list[ProposalRow]:
     """Return the credit that waits for a second person, oldest first, then the newest that was decided."""
     found = Goodwill.objects.select_related("organization")
-    return [
-        GoodwillRow(
-            public_id=one.public_id,
-            organization=one.organization.slug,
-            status=str(one.get_status_display()),
-            amount=usd(one.amount_cents),
-            reason=one.reason,
-            proposed_by=one.proposed_by,
-            decided_by=one.decided_by,
-            proposed_at=one.proposed_at,
-            is_open=one.status == Goodwill.Status.PROPOSED,
-        )
-        for one in _waiting_then_decided(found, Goodwill.Status.PROPOSED)
-    ]
+    return [_proposal(one) for one in _waiting_then_decided(found, Goodwill.Status.PROPOSED)]
+
+
+def given_up_rows() -> list[ProposalRow]:
+    """Return the debts that wait to be given up, oldest first, then the newest that were decided."""
+    found = GivenUpDebt.objects.select_related("organization")
+    return [_proposal(one) for one in _waiting_then_decided(found, GivenUpDebt.Status.PROPOSED)]
+
+
+def _proposal(one: Goodwill | GivenUpDebt) -> ProposalRow:
+    return ProposalRow(
+        public_id=one.public_id,
+        organization=one.organization.slug,
+        status=str(one.get_status_display()),
+        amount=usd(one.amount_cents),
+        reason=one.reason,
+        proposed_by=one.proposed_by,
+        decided_by=one.decided_by,
+        proposed_at=one.proposed_at,
+        is_open=one.decided_at is None,
+    )
+
+
+def find_given_up(public_id: str) -> GivenUpDebt | None:
+    return None if "\0" in public_id else GivenUpDebt.objects.filter(public_id=public_id).first()
 
 
 def find_goodwill(public_id: str) -> Goodwill | None:

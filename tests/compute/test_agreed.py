@@ -80,10 +80,11 @@ def test_a_stopped_one_starts_again_only_within_the_quota(double, organization):
 def test_other_kinds_and_other_organizations_are_not_counted(double, organization):
     agree(organization, cpu_quota=0)
     neighbour = make_project()
-    agree(neighbour.organization, gpu_quota=0)
+    agree(neighbour.organization, gpu_quota=1)
 
     make_instance(NOW, organization.projects.get())
-    with pytest.raises(BeyondTerms, match="allow 0 GPU"):
+    make_instance(NOW, neighbour)
+    with pytest.raises(BeyondTerms, match="allow 1 GPU instances at once, and 1 are there"):
         make_instance(NOW, neighbour)
 
 

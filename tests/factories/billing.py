@@ -16,6 +16,7 @@ from billing.models import (
     CreditGrant,
     CreditNote,
     Dispute,
+    GivenUpDebt,
     Goodwill,
     Invoice,
     Payment,
@@ -309,6 +310,15 @@ def make_goodwill(organization: Organization, reason: str = "Outage of a day", *
     """Ten dollars that somebody of staff proposed to give."""
     return Goodwill.objects.create(
         organization=organization, amount_cents=10_00, reason=reason, proposed_by="user_staff", proposed_at=now
+    )
+
+
+def make_given_up_debt(
+    organization: Organization, reason: str = "Out of business", *, now: datetime = NOW
+) -> GivenUpDebt:
+    """A dollar that somebody of staff proposed to give up, as a row."""
+    return GivenUpDebt.objects.create(
+        organization=organization, amount_cents=1_00, reason=reason, proposed_by="user_staff", proposed_at=now
     )
 
 
