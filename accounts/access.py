@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from allauth.account.authentication import get_authentication_records
 from allauth.core.exceptions import ReauthenticationRequired
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -27,12 +28,23 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts import selectors
-from accounts.models import ApiKey, DirectoryToken, Membership, Organization, Permission, Scope, SsoConnection, User
+from accounts.models import (
+    PERMISSION_OF_SCOPE,
+    ApiKey,
+    DirectoryToken,
+    Membership,
+    Organization,
+    Permission,
+    Scope,
+    SsoConnection,
+    User,
+)
 from accounts.services.api_keys import IssuedKey, KeyUse, touch_key
 from accounts.services.audit import person
 from accounts.services.directory_tokens import token_of, touch_directory_token
 from accounts.services.idempotency import Answer, claim_answer, give_claim_back, keep_answer
 from accounts.services.sessions import rename_session
+from accounts.services.suspension import OrganizationSuspended, refuse_while_stopped
 from portal.lib.context import NOWHERE, Actor, Origin, current_origin, remember_actor
 from portal.lib.http import PortalHttpRequest
 from portal.lib.key_format import API_KEY_KINDS, digest_of, kind_of
@@ -60,14 +72,15 @@ type View[**P] = Callable[Concatenate[OrganizationRequest, P], HttpResponse]
 
 
 def organization_required[**P](
-    permission: Permission, *, in_projects: bool = False
+    permission: Permission, *, in_projects: bool = False, open_while_stopped: bool | None = None
 ) -> Callable[[View[P]], Callable[..., HttpResponse]]:
     """Enter the organization that the URL's `organization` slug names. The outermost decorator of a view.
 
     404 for people outside it, for every method, so that it does not leak that it exists; 403 for members
     whose role lacks `permission` and for those who must come through single sign-on and did not; visitors are sent
     to sign in. in_projects: members come in too who have it in one of the projects only, and the view calls
-    `require_in` for the project that it works on.
+    `require_in` for the project that it works on. open_while_stopped: whether the view may change something while the
+    organization's work is stopped for an unpaid bill, where that is not as `CLOSED_WHILE_STOPPED` says.
     """
 
     def decorate(view: View[P]) -> Callable[..., HttpResponse]:
@@ -90,9 +103,12 @@ def organization_required[**P](
             remember_actor(person(request.user))
             if (connection := barred_by(request, membership, time.time())) is not None:
                 return _ask_for_single_sign_on(request, membership, connection)
-            may = membership.may_somewhere(permission) if in_projects else membership.may(permission)
-            if not may:
+            if not (membership.may_somewhere(permission) if in_projects else membership.may(permission)):
                 raise PermissionDenied
+            try:
+                refuse_while_stopped(entered.organization, permission, request.method, is_open=open_while_stopped)
+            except OrganizationSuspended as error:
+                return _show_the_way_back(entered, error)
             return view(entered, *args, **kwargs)
 
         enter.permission = permission  # type: ignore[attr-defined]  # read by the tenancy sweep
@@ -183,6 +199,15 @@ def _ask_for_single_sign_on(request: HttpRequest, membership: Membership, connec
     return render(request, "accounts/sso_required.html", context, status=HTTPStatus.FORBIDDEN)
 
 
+def _show_the_way_back(request: OrganizationRequest, error: OrganizationSuspended) -> HttpResponse:
+    invoices = resolve_url("billing:invoice-list", request.organization.slug)
+    if request.htmx and not request.htmx.boosted:
+        # Nothing is swapped in for a refusal: the sentence is on the page that it leads to.
+        messages.error(request, str(error))
+        return HttpResponse(status=error.status, headers={"HX-Redirect": invoices})
+    return render(request, "accounts/suspended.html", {"sentence": str(error)}, status=error.status)
+
+
 def keep_starter_key(request: HttpRequest, issued: IssuedKey) -> None:
     """Keep the secret of a new organization's first key for the one page that shows it, the quickstart."""
     put_secret(request.session, _starter_slot(issued.api_key.organization), issued.secret)
@@ -242,6 +267,8 @@ class KeyAPIView(APIView):
     """The base of every view of /api/v1: a key, as a bearer token or as the user name of HTTP Basic."""
 
     scope: ClassVar[Scope | None]  # None: any valid key
+    # What is open while the organization's work is stopped for an unpaid bill, whatever the scope: what ends something.
+    open_while_stopped: ClassVar[frozenset[str]] = frozenset({"DELETE"})
     request: KeyRequest
 
     def get_authenticate_header(self, request: Request) -> str:
@@ -257,6 +284,9 @@ class KeyAPIView(APIView):
         request.api_key = api_key  # type: ignore[attr-defined]
         request.organization = api_key.organization  # type: ignore[attr-defined]
         remember_actor(Actor(kind="key", public_id=api_key.public_id, via="key"))
+        if self.scope is not None and hasattr(self, (method := request.method or "").lower()):
+            is_open = method in self.open_while_stopped or None
+            refuse_while_stopped(api_key.organization, PERMISSION_OF_SCOPE[self.scope], method, is_open=is_open)
 
 
 def idempotent[V: KeyAPIView, **P](

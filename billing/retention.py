@@ -241,6 +241,15 @@ TABLES = (
         of_organization=Part("goodwill", hidden=("proposed_by", "decided_by")),
     ),
     Table(
+        "billing_givenupdebt",
+        "what payments that were taken back left owed and staff gave up, or wanted to",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        _BILLED,
+        (Personal("proposed_by", _STAFF), Personal("decided_by", _STAFF)),
+        of_organization=Part("debts_given_up", hidden=("proposed_by", "decided_by")),
+    ),
+    Table(
         "billing_invoiceseries",
         "the last number of invoices and credit notes",
         Whose.PORTAL,

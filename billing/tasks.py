@@ -156,6 +156,8 @@ def tell_of_prices(**_future: object) -> None:
 
 @shared_task(name="billing.reconcile", base=PortalTask, platform=True)
 def reconcile(**_future: object) -> None:
+    # Here and not where they are made: this is asked when that has stopped.
+    partitions.watch_partitions(now=timezone.now())
     nightly.reconcile(now=timezone.now())
 
 

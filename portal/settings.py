@@ -35,6 +35,7 @@ LEAK_REPORT_PUBLIC_KEYS = env.names("LEAK_REPORT_PUBLIC_KEYS")
 # Where the daily digests of audit logs are kept; in production a place that cannot be rewritten.
 AUDIT_ANCHOR_DIR = Path(env.text("AUDIT_ANCHOR_DIR", str(VAR_DIR / "audit")))
 STARTER_CREDIT_USD = env.decimal("STARTER_CREDIT_USD", "5")
+FRAUD_REFUND_UP_TO_USD = env.decimal("FRAUD_REFUND_UP_TO_USD", "0")
 # Who sells, as invoices say it: name, address on one line, country (two letters; none: no tax), tax id; and what
 # the numbers of its invoices begin with.
 SELLER_NAME = env.text("SELLER_NAME", PORTAL_BRAND)

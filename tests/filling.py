@@ -20,6 +20,7 @@ from billing.models import (
     Contract,
     CreditNote,
     Dispute,
+    GivenUpDebt,
     Invoice,
     InvoiceFile,
     SpendAnomaly,
@@ -59,6 +60,7 @@ from tests.factories.billing import (
     make_contract,
     make_credit_note,
     make_dispute,
+    make_given_up_debt,
     make_goodwill,
     make_invoice,
     make_payment,
@@ -168,6 +170,8 @@ def bill(organization: Organization, word: str) -> None:
         names |= {"disputed_by": "user_a", "disputed_because": f"wrong {word}"}
         make_transfer(organization, 7, (invoice, 5), status=confirmed, now=NOW, **names)
     make_goodwill(organization, f"goodwill {word}", now=NOW)
+    if not GivenUpDebt.objects.filter(organization=organization).exists():
+        make_given_up_debt(organization, f"debt {word}", now=NOW)
 
 
 def keep_file(invoice: Invoice, word: str) -> None:

@@ -27,7 +27,7 @@ from catalog.models import Sku
 from compute.models import HealthInterval, Instance
 from inference.models import IdempotencyClaim
 from portal.lib.tenancy import set_organization
-from tests.factories.billing import make_contract, make_credit_note, make_goodwill, make_payment
+from tests.factories.billing import make_contract, make_credit_note, make_given_up_debt, make_goodwill, make_payment
 from tests.factories.terms import make_transfer
 from tests.furnishing import LONG_NAME, furnish
 from tests.support import undone
@@ -64,6 +64,7 @@ def add_what_is_seldom_there(organization: Organization) -> None:
         noted_at=NOW,
     )
     make_goodwill(organization, now=NOW)
+    make_given_up_debt(organization, now=NOW)
     payment = make_payment(organization, now=NOW)
     Payment.objects.filter(pk=payment.pk).update(purpose=Payment.Purpose.INVOICE, invoice=invoice)
     draft = Invoice.objects.create(

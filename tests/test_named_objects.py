@@ -91,6 +91,7 @@ OF_STAFF = {
     "RefundForm": "tests/billing/payments/test_admin_refunds.py",
     "CreditNoteForm": "tests/billing/test_admin_finance.py",
     "ExplanationForm": "tests/billing/test_admin_differences.py",
+    "GivenUpDebtForm": "tests/billing/payments/test_given_up_debts.py",
     "GoodwillForm": "tests/billing/test_admin_goodwill.py",
     "SkuCostForm": "tests/billing/test_admin_revenue.py",
     "StaffSearchForm": "tests/billing/test_admin_finance.py",

@@ -77,6 +77,7 @@ class ServiceAccountDisabling(KeyAPIView):
     """Refuse the keys of a service account until it is enabled again."""
 
     scope = Scope.KEYS_WRITE
+    open_while_stopped = frozenset({"POST"})
 
     @described(ServiceAccountView)
     def post(self, request: Request, public_id: str) -> HttpResponse:

@@ -10,6 +10,7 @@ from accounts.models.invitation import Invitation, InvitationState
 from accounts.models.notice import Notice
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
 from accounts.models.role import (
+    CLOSED_WHILE_STOPPED,
     PERMISSION_OF_SCOPE,
     PERMISSIONS_OF_PROJECT_ROLE,
     PERMISSIONS_OF_ROLE,
@@ -25,6 +26,7 @@ from accounts.models.terms import OrganizationTerms
 from accounts.models.user import User
 
 __all__ = [
+    "CLOSED_WHILE_STOPPED",
     "PERMISSIONS_OF_PROJECT_ROLE",
     "PERMISSIONS_OF_ROLE",
     "PERMISSION_OF_SCOPE",

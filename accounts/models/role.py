@@ -61,6 +61,18 @@ PERMISSIONS_OF_ROLE: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: frozenset(_EVERYBODY),
 }
 
+# What an organization is refused while its work is stopped for an unpaid bill: what these permissions begin or make.
+# It needs the others to pay, to export, to leave and to stay safe. Where a door departs from this, it says so itself.
+CLOSED_WHILE_STOPPED = frozenset(
+    {
+        Permission.USE_MODELS,
+        Permission.MANAGE_KEYS,
+        Permission.MANAGE_SERVICE_ACCOUNTS,
+        Permission.MANAGE_INSTANCES,
+        Permission.MANAGE_PROJECTS,
+    }
+)
+
 _WORKERS = {Permission.MANAGE_KEYS, Permission.MANAGE_INSTANCES}
 
 # What a part in a project adds to the role in the organization, within that project only.

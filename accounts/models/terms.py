@@ -1,9 +1,10 @@
-"""On what terms an organization buys: how much it may owe, and until when it pays. Rules: docs/algorithms/terms.md."""
+"""On what terms an organization buys: what it may owe and run, and when it pays. Rules: docs/algorithms/terms.md."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -30,7 +31,7 @@ class OrganizationTermsQuerySet(models.QuerySet["OrganizationTerms"]):
 
 
 class OrganizationTerms(models.Model):
-    """A version of what an organization may owe and when it pays, in force during [active_from, active_to).
+    """A version of what an organization may owe and run and when it pays, in force during [active_from, active_to).
 
     proposed → approved (by another person) → in force → ended; proposed, approved → discarded. A change is a new
     version, which ends the one before where it begins. An organization without any pays from credit.
@@ -60,6 +61,12 @@ class OrganizationTerms(models.Model):
     needs_purchase_order = models.BooleanField(default=False)
     # Unbilled usage beyond this is invoiced in the middle of the month; empty: at its end only.
     invoice_above_nano = models.BigIntegerField(null=True, blank=True)
+    # How many instances of a kind may hold capacity at once; empty: as many as there are.
+    gpu_quota = models.PositiveIntegerField(null=True, blank=True)
+    tpu_quota = models.PositiveIntegerField(null=True, blank=True)
+    cpu_quota = models.PositiveIntegerField(null=True, blank=True)
+    # Names of the only regions where they may be launched; none: everywhere.
+    regions = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
     active_from = models.DateTimeField()
     active_to = models.DateTimeField(null=True, blank=True)
     proposed_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
@@ -104,6 +111,12 @@ class OrganizationTerms(models.Model):
 
     def __str__(self) -> str:
         return f"terms {self.version} of organization {self.organization_id}"
+
+    @property
+    def quotas(self) -> dict[str, int]:
+        """Return how many instances may hold capacity at once, by the kind of their type, where that is limited."""
+        stated = {"gpu": self.gpu_quota, "tpu": self.tpu_quota, "cpu": self.cpu_quota}
+        return {kind: quota for kind, quota in stated.items() if quota is not None}
 
     def can_become(self, status: Status) -> bool:
         return status in self.TRANSITIONS[self.Status(self.status)]

@@ -49,6 +49,10 @@ GROUPS_OF_PERMISSION = {
     # One of them proposes, another gives.
     "billing.add_goodwill": (StaffGroup.FINANCE,),
     "billing.change_goodwill": (StaffGroup.FINANCE,),
+    "billing.view_givenupdebt": (StaffGroup.FINANCE, StaffGroup.AUDITOR),
+    # One of them proposes, another gives up.
+    "billing.add_givenupdebt": (StaffGroup.FINANCE,),
+    "billing.change_givenupdebt": (StaffGroup.FINANCE,),
     "billing.view_skucost": (StaffGroup.FINANCE, StaffGroup.AUDITOR),
     "billing.add_skucost": (StaffGroup.FINANCE,),
     "billing.view_difference": (StaffGroup.FINANCE, StaffGroup.AUDITOR),

@@ -166,7 +166,7 @@ def key_rotate(request: OrganizationRequest, public_id: str) -> HttpResponse:
     return render(request, "accounts/key_rotate.html", {"form": form, "key": key}, status=status)
 
 
-@organization_required(Permission.MANAGE_KEYS, in_projects=True)
+@organization_required(Permission.MANAGE_KEYS, in_projects=True, open_while_stopped=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_revoke(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Ask once, then end the key. Ending access never waits for a new proof of who one is."""

@@ -78,7 +78,7 @@ def service_account_detail(request: OrganizationRequest, public_id: str) -> Http
     return render(request, "accounts/service_account_detail.html", context)
 
 
-@organization_required(Permission.MANAGE_SERVICE_ACCOUNTS, in_projects=True)
+@organization_required(Permission.MANAGE_SERVICE_ACCOUNTS, in_projects=True, open_while_stopped=True)
 @require_POST
 def service_account_disable(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Let its keys rest. Ending access never waits for a new proof of who one is."""
@@ -109,7 +109,7 @@ def service_account_enable(request: OrganizationRequest, public_id: str) -> Http
     return redirect("accounts:service-account-detail", request.organization.slug, account.public_id)
 
 
-@organization_required(Permission.MANAGE_SERVICE_ACCOUNTS, in_projects=True)
+@organization_required(Permission.MANAGE_SERVICE_ACCOUNTS, in_projects=True, open_while_stopped=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def service_account_delete(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Ask once, then end the account and its keys."""

@@ -4,6 +4,7 @@ from billing.admin.contracts import ContractAdmin
 from billing.admin.details import BillingDetailsAdmin
 from billing.admin.disputes import DisputeAdmin
 from billing.admin.fates import UsageFateAdmin
+from billing.admin.given_up_debts import GivenUpDebtAdmin
 from billing.admin.goodwill import GoodwillAdmin
 from billing.admin.invoices import CreditNoteAdmin, InvoiceAdmin
 from billing.admin.ledger import LedgerAccountAdmin, LedgerEntryAdmin
@@ -22,6 +23,7 @@ __all__ = [
     "CreditNoteAdmin",
     "DifferenceAdmin",
     "DisputeAdmin",
+    "GivenUpDebtAdmin",
     "GoodwillAdmin",
     "InvoiceAdmin",
     "LedgerAccountAdmin",

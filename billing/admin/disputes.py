@@ -37,8 +37,12 @@ class DisputeAdmin(ReadingAdmin):
         self.check_reading(request)
         with as_platform():
             organization = organization_of(request)
-            rows = disputes.staff_dispute_rows(organization)
-        context = {"title": _("Disputes"), "organization": organization, "rows": rows}
+            context = {
+                "title": _("Disputes"),
+                "organization": organization,
+                "rows": disputes.staff_dispute_rows(organization),
+                "warned": disputes.warned_rows(organization),
+            }
         return self.page(request, "admin/disputes.html", context)
 
     def dispute(self, request: HttpRequest, public_id: str) -> HttpResponse:

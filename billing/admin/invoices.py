@@ -10,7 +10,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.models import AuditEvent
+from accounts.models import User
 from billing.admin.payments import more_of
 from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import CreditNoteForm, StaffSearchForm
@@ -18,13 +18,17 @@ from billing.models import CreditNote, Invoice
 from billing.selectors import staff_invoices
 from billing.selectors.invoices import invoice_page
 from billing.selectors.staff_receivables import receivables
-from billing.services.credit_notes import decline_credit_note, issue_credit_note, propose_credit_note
-from portal.lib.context import Actor, remember_actor
+from billing.services.credit_notes import (
+    DECIDE,
+    PROPOSE,
+    decline_credit_note,
+    issue_credit_note,
+    propose_credit_note,
+)
 from portal.lib.errors import DomainError
 from portal.lib.tenancy import as_platform
 
 DETAIL = "admin:billing_invoice_detail"
-PROPOSE, DECIDE = "billing.add_creditnote", "billing.change_creditnote"
 
 
 @admin.register(Invoice)
@@ -76,7 +80,7 @@ class InvoiceAdmin(ReadingAdmin):
                 raise Http404
             if request.method == "POST":
                 by = self.check_changing(request, is_allowed=may_propose if form.is_bound else may_decide)
-                if _step(request, invoice, form, by.public_id):
+                if _step(request, invoice, form, by):
                     messages.success(request, _("Done. It is in the organization's audit log."))
                     return redirect(DETAIL, public_id)
             context = {
@@ -112,19 +116,15 @@ class CreditNoteAdmin(ReadingAdmin):
         return self.page(request, "admin/credit_notes.html", {"title": _("Credit notes"), "notes": notes})
 
 
-def _step(request: HttpRequest, invoice: Invoice, form: CreditNoteForm, by: str) -> bool:
+def _step(request: HttpRequest, invoice: Invoice, form: CreditNoteForm, by: User) -> bool:
     """Take the step that was asked for; False, with a message, when it is refused. Raises Http404."""
     now = timezone.now()
-    # What the services write into the audit log is done by one of staff.
-    remember_actor(Actor(AuditEvent.ActorKind.USER.value, by, AuditEvent.Via.STAFF.value))
     try:
         if form.is_bound:
             if not form.is_valid():
                 return False
             given = form.cleaned_data
-            propose_credit_note(
-                invoice=invoice, positions=given["positions"], reason=given["reason"], proposed_by=by, now=now
-            )
+            propose_credit_note(invoice=invoice, positions=given["positions"], reason=given["reason"], by=by, now=now)
             return True
         note = staff_invoices.find_note(invoice, request.POST.get("note", ""))
         if note is None:
@@ -135,9 +135,9 @@ def _step(request: HttpRequest, invoice: Invoice, form: CreditNoteForm, by: str)
         return False
 
 
-def _decide(note: CreditNote, step: str, by: str) -> bool:
+def _decide(note: CreditNote, step: str, by: User) -> bool:
     if step == "issue":
-        issue_credit_note(note=note, issued_by=by, now=timezone.now())
+        issue_credit_note(note=note, by=by, now=timezone.now())
     elif step == "decline":
-        decline_credit_note(note=note, declined_by=by, now=timezone.now())
+        decline_credit_note(note=note, by=by, now=timezone.now())
     return step in ("issue", "decline")

@@ -76,6 +76,8 @@ class KeyCapDetail(KeyAPIView):
     """The cap of an API key for a period: day, week, month or lifetime."""
 
     scope = Scope.KEYS_WRITE
+    # Without its cap a key may spend more.
+    open_while_stopped = frozenset()
 
     @described(CapView)
     def get(self, request: Request, public_id: str, period: str) -> HttpResponse:

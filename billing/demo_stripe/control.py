@@ -101,14 +101,15 @@ class Control:
             return pay_session(self.account, session, card, given.get("email"))
 
     def _dispute(self, given: Body) -> Body:
-        """Open a dispute of a `charge`, or end a `dispute` with the `outcome` won or lost."""
+        """Open a dispute of a `charge`, or end a `dispute` with the `outcome` won or lost; `fee_back` with its fee."""
         with self.account.lock:
             if "charge" in given:
                 charge = self.account.find("charge", given["charge"])
                 reason, is_inquiry = given.get("reason", "fraudulent"), given.get("is_inquiry", False)
                 return open_dispute(self.account, charge, reason=reason, is_inquiry=is_inquiry)
             won = {"won": True, "lost": False}[given["outcome"]]
-            return end_dispute(self.account, self.account.find("dispute", given["dispute"]), won=won)
+            dispute = self.account.find("dispute", given["dispute"])
+            return end_dispute(self.account, dispute, won=won, fee_back=given.get("fee_back", False))
 
     def _payout(self, _: Body) -> Body:
         """Pay out what is available."""

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models.terms import NET_DAYS
 from billing.services.contracts import AgreedCommitment, AgreedPrice, ContractTerms
-from billing.services.terms import ProposedTerms
+from billing.services.terms import LARGEST_QUOTA, ProposedTerms
 from portal.lib.fields import UtcDateTimeField
 from portal.lib.money import usd_to_nano
 from portal.lib.tiers import BadTiers, parse_price, parse_tiers
@@ -88,6 +88,9 @@ class ContractEndForm(forms.Form):
     active_to = UtcDateTimeField(label=_("End it at (UTC)"), help_text=_("A full hour that has not begun."))
 
 
+KINDS = ("gpu", "tpu", "cpu")
+
+
 class TermsForm(forms.Form):
     """For staff: terms to propose. Amounts in US dollars."""
 
@@ -110,9 +113,31 @@ class TermsForm(forms.Form):
         decimal_places=2,
         help_text=_("Usage beyond this is invoiced before the month ends. Empty: at its end only."),
     )
+    gpu_quota = forms.IntegerField(
+        label=_("GPU instances at once"),
+        required=False,
+        min_value=0,
+        max_value=LARGEST_QUOTA,
+        help_text=_("Empty: as many as there are."),
+    )
+    tpu_quota = forms.IntegerField(
+        label=_("TPU instances at once"), required=False, min_value=0, max_value=LARGEST_QUOTA
+    )
+    cpu_quota = forms.IntegerField(
+        label=_("CPU instances at once"), required=False, min_value=0, max_value=LARGEST_QUOTA
+    )
+    regions = forms.CharField(
+        label=_("Only in these regions"),
+        required=False,
+        max_length=2_000,
+        help_text=_("Names with commas between them, such as “us-west-1, us-east-1”. Empty: in all of them."),
+    )
     needs_purchase_order = forms.BooleanField(label=_("Invoices need a purchase-order number"), required=False)
     active_from = UtcDateTimeField(label=_("From (UTC)"), help_text=_("Such as 2027-01-01 00:00. The past is at once."))
     active_to = UtcDateTimeField(label=_("Until (UTC)"), required=False, help_text=_("Empty: without an end."))
+
+    def clean_regions(self) -> list[str]:
+        return sorted({name for word in self.cleaned_data["regions"].split(",") if (name := word.strip())})
 
     def proposed(self) -> ProposedTerms:
         given = self.cleaned_data
@@ -123,6 +148,8 @@ class TermsForm(forms.Form):
             active_to=given["active_to"],
             needs_purchase_order=given["needs_purchase_order"],
             invoice_above_nano=None if given["threshold"] is None else usd_to_nano(given["threshold"]),
+            quotas={kind: quota for kind in KINDS if (quota := given[f"{kind}_quota"]) is not None},
+            regions=given["regions"],
         )
 
 

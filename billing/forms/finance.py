@@ -76,6 +76,13 @@ class GoodwillForm(forms.Form):
         return int(self.cleaned_data["amount"] * 100)
 
 
+class GivenUpDebtForm(forms.Form):
+    """For staff: whose debt to give up, and why."""
+
+    organization = forms.SlugField(label=_("Address of the organization (slug)"), max_length=60)
+    reason = forms.CharField(label=_("Reason"), max_length=300, widget=forms.Textarea(attrs={"rows": 3}))
+
+
 class SkuCostForm(forms.Form):
     """For staff: what a SKU costs ourselves from a month on."""
 

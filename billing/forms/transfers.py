@@ -37,6 +37,15 @@ class TransferForm(forms.Form):
         help_text=_("One in a line: number and dollars, such as “HR-000012 1190.00”. Empty: by the reference."),
     )
 
+    debt = forms.DecimalField(
+        label=_("Of it for what payments that were taken back left owed, in US dollars"),
+        min_value=Decimal("0.01"),
+        max_digits=12,
+        decimal_places=2,
+        required=False,
+        help_text=_("Empty: nothing."),
+    )
+
     def clean_invoices(self) -> list[Match]:
         lines = [line.split() for line in self.cleaned_data["invoices"].splitlines() if line.strip()]
         return [_match(words) for words in lines]
@@ -49,6 +58,7 @@ class TransferForm(forms.Form):
             value_date=given["value_date"],
             payer=given["payer"],
             reference=given["reference"],
+            debt_cents=int((given["debt"] or 0) * 100),
         )
 
 

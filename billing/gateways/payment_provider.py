@@ -109,6 +109,15 @@ class DisputeSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class FraudWarningSeen:
+    """What a bank fears of a payment. is_actionable: it was neither refunded nor disputed before."""
+
+    stripe_id: str
+    intent_id: str
+    is_actionable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What speaks for a payment: texts for people at a bank."""
 
@@ -384,6 +393,12 @@ def find_refund(*, refund_id: str, intent_id: str) -> RefundSeen | None:
 def read_dispute(stripe_id: str) -> DisputeSeen:
     with _asking():
         return _dispute_seen(_client().v1.disputes.retrieve(stripe_id))
+
+
+def read_fraud_warning(stripe_id: str) -> FraudWarningSeen:
+    with _asking():
+        found = _client().v1.radar.early_fraud_warnings.retrieve(stripe_id)
+        return FraudWarningSeen(found.id, _id_of(found.payment_intent), found.actionable)
 
 
 def send_evidence(stripe_id: str, evidence: Evidence, *, idempotency_key: str) -> DisputeSeen:

@@ -45,6 +45,7 @@ class ChargeKind(StrEnum):
     ROUNDING = "rounding"
     CREDIT = "credit"
     HOUSE = "house"
+    NOTE = "credit_note"
     TAX = "tax"
 
     @property
@@ -111,7 +112,9 @@ class FocusRow:
     ]
     ChargeClass: Annotated[
         str | None,
-        Column(Kind.STRING, Level.MANDATORY, "Usage of an earlier month than the billed one", _words("Correction")),
+        Column(
+            Kind.STRING, Level.MANDATORY, "What an earlier month than the billed one was charged", _words("Correction")
+        ),
     ]
     ChargeDescription: Annotated[str, Column(Kind.STRING, Level.MANDATORY, "What it is, for people")]
     ChargeFrequency: Annotated[
@@ -135,7 +138,9 @@ class FocusRow:
     ContractedCost: Annotated[str, Column(Kind.DECIMAL, Level.MANDATORY, "At the agreed price; else BilledCost")]
     ContractedUnitPrice: Annotated[str | None, Column(Kind.DECIMAL, Level.CONDITIONAL, "The price that rated it")]
     EffectiveCost: Annotated[str, Column(Kind.DECIMAL, Level.MANDATORY, "As BilledCost")]
-    InvoiceId: Annotated[str | None, Column(Kind.STRING, Level.RECOMMENDED, "Its number; null: not billed yet")]
+    InvoiceId: Annotated[
+        str | None, Column(Kind.STRING, Level.RECOMMENDED, "Its number, or a credit note's; null: not billed yet")
+    ]
     InvoiceIssuerName: Annotated[str, Column(Kind.STRING, Level.MANDATORY, "Who invoices")]
     ListCost: Annotated[str, Column(Kind.DECIMAL, Level.MANDATORY, "At the list price; else BilledCost")]
     ListUnitPrice: Annotated[str | None, Column(Kind.DECIMAL, Level.CONDITIONAL, "The list price of that hour")]

@@ -10,6 +10,7 @@ from billing.models.credit import CreditGrant
 from billing.models.details import BillingDetails
 from billing.models.dispute import Dispute
 from billing.models.fate import UsageFate
+from billing.models.given_up_debt import GivenUpDebt
 from billing.models.goodwill import Goodwill
 from billing.models.invoice import CreditNote, Invoice, InvoicedBucket, InvoiceLine, InvoiceSeries
 from billing.models.invoice_file import InvoiceFile
@@ -38,6 +39,7 @@ __all__ = [
     "CreditNote",
     "Difference",
     "Dispute",
+    "GivenUpDebt",
     "Goodwill",
     "Invoice",
     "InvoiceFile",

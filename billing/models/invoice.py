@@ -97,6 +97,8 @@ class Invoice(models.Model):
     due_at = models.DateTimeField(null=True)
     paid_at = models.DateTimeField(null=True)
     mailed_at = models.DateTimeField(null=True)
+    # The last attempt to keep its file; those that fail give way to the others.
+    file_tried_at = models.DateTimeField(null=True)
 
     objects = InvoiceQuerySet.as_manager()
 

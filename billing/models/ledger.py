@@ -164,6 +164,7 @@ class LedgerEntry(models.Model):
         PAYMENT = "payment", _("Payment")
         PAYOUT = "payout", _("Payout")
         FEE = "fee", _("Payment fee")
+        FEE_BACK = "fee_back", _("Payment fee given back")
         CREDIT_NOTE = "credit_note", _("Credit note")
         REFUND = "refund", _("Refund")
         EXPIRY = "expiry", _("Bought credit expired")

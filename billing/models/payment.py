@@ -59,6 +59,11 @@ class PaymentQuerySet(models.QuerySet["Payment"]):
         """Those that the sweep looks at now, whether or not a webhook came."""
         return self.unfinished().filter(look_at__lte=now).order_by("look_at", "pk")
 
+    def warned_of(self) -> PaymentQuerySet:
+        """Those whose bank warned of fraud, of which nothing went back or is disputed."""
+        warned = self.filter(fraud_warned_at__isnull=False, state=Payment.State.SUCCEEDED, refunded_cents=0)
+        return warned.filter(disputes=None).order_by("fraud_warned_at", "pk")
+
     def unmailed(self, now: datetime) -> PaymentQuerySet:
         """Those that arrived, and those without the customer that failed."""
         told = Q(state=Payment.State.SUCCEEDED) | Q(state=Payment.State.FAILED, card__isnull=False)
@@ -108,6 +113,9 @@ class Payment(models.Model):
     ended_at = models.DateTimeField(null=True)
     look_at = models.DateTimeField()  # when the sweep asks the provider again, while it is unfinished
     mailed_at = models.DateTimeField(null=True)
+    # When its bank warned of fraud, and how the provider names the warning.
+    fraud_warned_at = models.DateTimeField(null=True)
+    fraud_warning = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     objects = PaymentQuerySet.as_manager()
 

@@ -25,9 +25,13 @@ class BankTransferQuerySet(models.QuerySet["BankTransfer"]):
         confirmed = self.filter(status=BankTransfer.Status.CONFIRMED, mailed_at=None, confirmed_at__gt=now - TRIED_FOR)
         return confirmed.order_by("confirmed_at", "pk")
 
+    def paying_debts(self) -> BankTransferQuerySet:
+        """Those that have paid some of what lost disputes leave owed."""
+        return self.filter(status=BankTransfer.Status.CONFIRMED, debt_cents__gt=0)
+
 
 class BankTransfer(models.Model):
-    """One line of a bank statement: what arrived, from whom, and which invoices it pays. What is beyond is credit.
+    """One line of a bank statement: what arrived, from whom, and what it pays. What is beyond is credit.
 
     recorded → confirmed (by another person) → taken_back (asked by one, done by another); recorded → discarded. A
     wrong match is taken back whole and recorded anew.
@@ -55,7 +59,9 @@ class BankTransfer(models.Model):
     value_date = models.DateField()
     payer = models.CharField(max_length=160)
     reference = models.CharField(max_length=200, blank=True)
-    # What was beyond the invoices that it pays.
+    # How much of it pays what lost disputes leave owed; matches say how much pays which invoice.
+    debt_cents = models.BigIntegerField(default=0, db_default=0)
+    # What was beyond the invoices and debts that it pays.
     credit_grant = models.ForeignKey(CreditGrant, null=True, on_delete=models.PROTECT, related_name="+")
     recorded_by = models.CharField(max_length=32)  # public ids of members of staff
     recorded_at = models.DateTimeField()
@@ -80,6 +86,9 @@ class BankTransfer(models.Model):
                 name="transfer_statement_line_once",
             ),
             models.CheckConstraint(condition=Q(amount_cents__gt=0), name="transfer_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(debt_cents__gte=0, debt_cents__lte=models.F("amount_cents")), name="transfer_debt_within_it"
+            ),
             models.CheckConstraint(
                 condition=Q(confirmed_by="", confirmed_at=None, status__in=["recorded", "discarded"])
                 | ~Q(confirmed_by="") & Q(confirmed_at__isnull=False, status__in=["confirmed", "taken_back"]),

@@ -1,6 +1,6 @@
-"""What lost disputes leave owed, and what payments have paid of it. Rules: docs/algorithms/payments.md."""
+"""What lost disputes leave owed, and what has been paid of it. Rules: docs/algorithms/payments.md."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db.models import Sum
 
 from accounts.models import Organization
-from billing.models import Dispute, Payment
+from billing.models import BankTransfer, Dispute, GivenUpDebt, Payment
 from billing.models.dispute import DisputeQuerySet
 from billing.selectors.owed import SMALLEST_CENTS
 from portal.lib.money import NANO_PER_CENT, display_usd
@@ -76,10 +76,16 @@ def _debts(disputes: DisputeQuerySet) -> dict[int, Debts]:
         lost[organization_id].append(Debt(cents - frozen_cents, since))
     if not lost:
         return {}
-    payments = Payment.objects.filter(organization_id__in=lost).paying_debts()
-    sums = payments.order_by("organization_id").values("organization_id").annotate(cents=Sum("amount_cents"))
-    paid = dict(sums.values_list("organization_id", "cents"))
-    return {organization_id: _after(debts, paid.get(organization_id, 0)) for organization_id, debts in lost.items()}
+    paid: Counter[int] = Counter()
+    for found, cents_of in (
+        (Payment.objects.filter(organization_id__in=lost).paying_debts(), "amount_cents"),
+        (BankTransfer.objects.filter(organization_id__in=lost).paying_debts(), "debt_cents"),
+        # Owed no more, as if it had been paid.
+        (GivenUpDebt.objects.filter(organization_id__in=lost).counting(), "amount_cents"),
+    ):
+        sums = found.order_by("organization_id").values("organization_id").annotate(cents=Sum(cents_of))
+        paid.update(dict(sums.values_list("organization_id", "cents")))
+    return {organization_id: _after(debts, paid[organization_id]) for organization_id, debts in lost.items()}
 
 
 def _after(debts: Sequence[Debt], paid_cents: int) -> Debts:

@@ -62,6 +62,34 @@ def staff_dispute_rows(organization: Organization | None) -> list[DisputeRow]:
     return [dispute_row(dispute) for dispute in disputes[:NEWEST]]
 
 
+@dataclass(frozen=True, slots=True)
+class WarnedRow:
+    """A payment whose bank warned of fraud, and of which something may still be done. amount: in dollars."""
+
+    payment: str
+    organization: str
+    amount: str
+    warning: str
+    warned_at: datetime | None
+
+
+def warned_rows(organization: Organization | None) -> list[WarnedRow]:
+    """Return the oldest 200 payments that wait for somebody of finance after a warning. For the platform role."""
+    found = Payment.objects.warned_of().select_related("organization")
+    if organization is not None:
+        found = found.owned_by(organization)
+    return [
+        WarnedRow(
+            payment=payment.public_id,
+            organization=payment.organization.name,
+            amount=display_usd(payment.amount_cents * NANO_PER_CENT),
+            warning=payment.fraud_warning,
+            warned_at=payment.fraud_warned_at,
+        )
+        for payment in found[:NEWEST]
+    ]
+
+
 def find_dispute(public_id: str) -> Dispute | None:
     """Return a dispute of any organization by its public id. For the platform role."""
     # PostgreSQL takes no NUL in a text.

@@ -13,7 +13,7 @@ from django.db import connection
 from accounts.models import Organization, Project
 from billing.invoicing import Bucket, Payer
 from billing.invoicing.focus import Account, Charge, ChargeKind, FocusRow, Grant, Labeled, Rate, unit_of
-from billing.models import Invoice, InvoicedBucket, InvoiceLine
+from billing.models import CreditNote, Invoice, InvoicedBucket, InvoiceLine
 from billing.selectors.closing import closed_until
 from billing.selectors.cost_tags import TagHistory, tag_history
 from billing.selectors.invoice_export import reading
@@ -107,7 +107,9 @@ class _Names:
 
 
 def focus_of_invoice(organization: Organization, invoice: Invoice) -> Iterator[FocusRow]:
-    """Yield the rows of an issued invoice that is not void, usage first. Their BilledCost sums to what is due.
+    """Yield the rows of an issued invoice that is not void, usage first, and of the credit notes that take of it back.
+
+    The BilledCost of those with the invoice's number sums to what is due, of those with a note's to what it takes off.
 
     For streaming answers, which are sent after the request's transaction has ended: every read has a transaction of its
     own.
@@ -116,7 +118,7 @@ def focus_of_invoice(organization: Organization, invoice: Invoice) -> Iterator[F
         names = _names(organization)
         hours = InvoicedBucket.objects.of_invoice(invoice).order_by("hour").values_list("hour", flat=True).distinct()
         days = sorted({day_of(hour) for hour in hours})
-        rest = list(_charges_of_invoice(invoice, names))
+        rest = [*_charges_of_invoice(invoice, names), *_charges_of_notes(invoice, names)]
     for day in days:
         yield from _usage(organization, names, day, invoice)
     yield from (charge.row() for charge in rest)
@@ -131,7 +133,7 @@ def focus_of_days(organization: Organization, period: Period) -> Iterator[FocusR
         rest = [
             charge
             for invoice in invoices
-            for charge in _charges_of_invoice(invoice, names)
+            for charge in (*_charges_of_invoice(invoice, names), *_charges_of_notes(invoice, names))
             if period.contains(charge.period.start)
         ]
     for day in period.days():
@@ -213,7 +215,7 @@ def _usage_charge(names: _Names, day: Period, group: _Group, total: _Sum) -> Cha
 
 def _charges_of_invoice(invoice: Invoice, names: _Names) -> Iterator[Charge]:
     """Yield what an invoice has beside usage, line by line; then rounding and tax."""
-    bought = {grant["grant"]: grant["is_bought"] for grant in invoice.grants}
+    bought = _bought(invoice)
     own = Period(invoice.period_start, invoice.period_end)
 
     def charge(kind: ChargeKind, billed_nano: int, description: str, line: InvoiceLine | None) -> Charge:
@@ -253,5 +255,64 @@ def _changes(line: InvoiceLine, charge: _Make) -> Iterator[Charge]:
         yield replace(charge(ChargeKind.TRUE_UP, line.amount_nano, words, line), contract=contract)
     elif line.tier_nano:
         made = charge(ChargeKind.TIERS, line.tier_nano, f"What tiers change of {line.sku} at {line.price_id}", line)
-        earlier = month_of(line.month)
-        yield replace(made, is_correction=True, period=earlier) if earlier.end <= made.period.start else made
+        caused = _caused(line, made.period)
+        yield replace(made, is_correction=caused != made.period, period=caused)
+
+
+def _charges_of_notes(invoice: Invoice, names: _Names) -> Iterator[Charge]:
+    """Yield what issued credit notes take back of an invoice's lines, who had paid it, and the tax on it.
+
+    They are charged in the month of the note, of the time that the lines are of.
+    """
+    issued = CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED).order_by("pk")
+    bought, own = _bought(invoice), Period(invoice.period_start, invoice.period_end)
+    lines = {line.position: line for line in InvoiceLine.objects.of_invoice(invoice)} if issued else {}
+    for note in issued:
+        month = month_of(note.decided_at or own.end)
+
+        def of(line: InvoiceLine | None, note: CreditNote = note, month: Period = month) -> Charge:
+            caused = own if line is None else _caused(line, own)
+            return Charge(
+                account=names.account,
+                kind=ChargeKind.NOTE,
+                billed_nano=0,
+                description=f"Tax of {invoice.number}" if line is None else f"Line {line.position} of {invoice.number}",
+                month=month,
+                period=caused,
+                invoice=note.number,
+                is_correction=month_of(caused.start).end <= month.start,
+                product=line.product if line else "",
+                project=names.projects[line.project_id] if line and line.project_id else None,
+            )
+
+        for position in note.positions:
+            yield from _taken_back(lines[position], of(lines[position]), note.reason, bought)
+        if note.tax_cents:
+            yield replace(of(None), kind=ChargeKind.TAX, billed_nano=-note.tax_cents * NANO_PER_CENT)
+
+
+def _taken_back(line: InvoiceLine, made: Charge, reason: str, bought: Mapping[str, bool]) -> Iterator[Charge]:
+    """Yield what a note takes back of a line, and what grants get of it."""
+    parts = [part for part in line.parts if part["payer"] in (Payer.CREDIT, Payer.OWED)]
+    taken_nano = sum(part["cents"] for part in parts) * NANO_PER_CENT
+    yield replace(made, billed_nano=-taken_nano, description=f"{made.description}, taken back: {reason}")
+    for part in parts:
+        if part["payer"] == Payer.CREDIT:
+            yield replace(
+                made,
+                kind=ChargeKind.CREDIT,
+                billed_nano=part["cents"] * NANO_PER_CENT,
+                description=f"{made.description}, given back to credit",
+                grant=Grant(part["grant"], bought[part["grant"]]),
+            )
+
+
+def _bought(invoice: Invoice) -> dict[str, bool]:
+    """Return whether they were bought, by the name of the grants that paid."""
+    return {grant["grant"]: grant["is_bought"] for grant in invoice.grants}
+
+
+def _caused(line: InvoiceLine, own: Period) -> Period:
+    """Return the time that a line is of: the earlier month of what came late, else the invoice's."""
+    earlier = month_of(line.month)
+    return earlier if earlier.end <= own.start else own

@@ -110,7 +110,7 @@ def compare_postings() -> Findings:
 
 # What lost disputes put on the receivable, and payments of it took away, against what their rows say.
 _DEBTS = """
-    SELECT o.public_id, says.name, says.cents * 10000000, coalesce(posted.amount_nano, 0)::bigint
+    SELECT o.public_id, says.name, (says.cents * 10000000)::bigint, coalesce(posted.amount_nano, 0)::bigint
     FROM (
         SELECT d.organization_id, 'lost dispute ' || d.public_id AS name, 'dispute-lost:' || d.public_id AS source,
                d.amount_cents - d.frozen_cents AS cents
@@ -118,6 +118,14 @@ _DEBTS = """
         UNION ALL
         SELECT p.organization_id, 'payment of a debt ' || p.public_id, 'payment:' || p.public_id, -p.amount_cents
         FROM billing_payment AS p WHERE p.purpose = 'debt' AND p.state = 'succeeded'
+        UNION ALL
+        SELECT t.organization_id, 'transfer for a debt ' || t.public_id, 'transfer:' || t.public_id,
+               -t.debt_cents - coalesce((SELECT sum(m.amount_cents) FROM billing_transfermatch AS m
+                   WHERE m.organization_id = t.organization_id AND m.transfer_id = t.id), 0)
+        FROM billing_banktransfer AS t WHERE t.status = 'confirmed' AND t.debt_cents > 0
+        UNION ALL
+        SELECT g.organization_id, 'debt given up ' || g.public_id, 'debt-given-up:' || g.public_id, -g.amount_cents
+        FROM billing_givenupdebt AS g WHERE g.status = 'given_up'
     ) AS says
     JOIN accounts_organization AS o ON o.id = says.organization_id
     LEFT JOIN LATERAL (

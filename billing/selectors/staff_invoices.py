@@ -1,10 +1,12 @@
 """Invoices, credit notes and payments as pages of staff find and print them. For the platform role."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing.models import CreditNote, Goodwill, Invoice, InvoiceLine, Payment
+from django.db.models import Model, Q, QuerySet
+
+from billing.models import CreditNote, GivenUpDebt, Goodwill, Invoice, InvoiceLine, Payment
 from billing.selectors.invoice_export import usd
 from portal.lib.money import decimal_string
 
@@ -94,18 +96,8 @@ class Page[Row]:
 
 def invoice_page_of(search: Search) -> Page[StaffInvoiceRow]:
     """Return a page of invoices. A number is found by any part of it, an id whole."""
-    found = Invoice.objects.select_related("organization").order_by("-pk")
-    if search.name:
-        by_number = found.filter(number__icontains=search.name)
-        found = by_number | found.filter(public_id=search.name)
-    if search.organization:
-        found = found.filter(organization__slug=search.organization)
-    if search.state:
-        found = found.filter(status=search.state)
-    if search.before is not None:
-        found = found.filter(pk__lt=search.before)
-    rows = list(found[: PAGE_SIZE + 1])
-    return Page([staff_invoice_row(row) for row in rows[:PAGE_SIZE]], _behind([row.pk for row in rows]))
+    named = Q(number__icontains=search.name) | Q(public_id=search.name)
+    return _page(Invoice.objects.all(), search, named, Q(status=search.state), staff_invoice_row)
 
 
 def find_invoice(public_id: str) -> Invoice | None:
@@ -155,9 +147,7 @@ def note_rows(invoice: Invoice | None = None) -> list[StaffNoteRow]:
     notes = CreditNote.objects.select_related("invoice", "organization")
     if invoice is not None:
         notes = notes.filter(organization_id=invoice.organization_id, invoice=invoice)
-    waiting = notes.filter(status=CreditNote.Status.PROPOSED).order_by("pk")
-    decided = notes.exclude(status=CreditNote.Status.PROPOSED).order_by("-pk")[:PAGE_SIZE]
-    return [_note(note) for note in [*waiting, *decided]]
+    return [_note(note) for note in _waiting_then_decided(notes, CreditNote.Status.PROPOSED)]
 
 
 def find_note(invoice: Invoice, public_id: str) -> CreditNote | None:
@@ -186,18 +176,8 @@ def _note(note: CreditNote) -> StaffNoteRow:
 
 def payment_page_of(search: Search) -> Page[StaffPaymentRow]:
     """Return a page of payments. One is found by its id, or by the provider's name of it."""
-    found = Payment.objects.select_related("organization").order_by("-pk")
-    if search.name:
-        by_id = found.filter(public_id=search.name)
-        found = by_id | found.filter(stripe_payment_intent_id=search.name)
-    if search.organization:
-        found = found.filter(organization__slug=search.organization)
-    if search.state:
-        found = found.filter(state=search.state)
-    if search.before is not None:
-        found = found.filter(pk__lt=search.before)
-    rows = list(found[: PAGE_SIZE + 1])
-    return Page([_payment(row) for row in rows[:PAGE_SIZE]], _behind([row.pk for row in rows]))
+    named = Q(public_id=search.name) | Q(stripe_payment_intent_id=search.name)
+    return _page(Payment.objects.all(), search, named, Q(state=search.state), _payment)
 
 
 def _payment(payment: Payment) -> StaffPaymentRow:
@@ -213,13 +193,33 @@ def _payment(payment: Payment) -> StaffPaymentRow:
     )
 
 
-def _behind(keys: Sequence[int]) -> int | None:
-    return keys[PAGE_SIZE - 1] if len(keys) > PAGE_SIZE else None
+def _page[Found: Model, Row](
+    found: QuerySet[Found], search: Search, named: Q, in_state: Q, as_row: Callable[[Found], Row]
+) -> Page[Row]:
+    """Return a page of what is found. named: of that name; in_state: in that state; where either is asked."""
+    asked = Q()
+    if search.name:
+        asked &= named
+    if search.organization:
+        asked &= Q(organization__slug=search.organization)
+    if search.state:
+        asked &= in_state
+    if search.before is not None:
+        asked &= Q(pk__lt=search.before)
+    rows = list(found.filter(asked).select_related("organization").order_by("-pk")[: PAGE_SIZE + 1])
+    before = rows[PAGE_SIZE - 1].pk if len(rows) > PAGE_SIZE else None
+    return Page([as_row(row) for row in rows[:PAGE_SIZE]], before)
+
+
+def _waiting_then_decided[Proposal: Model](found: QuerySet[Proposal], open_state: str) -> list[Proposal]:
+    """Return the proposals that wait for a second person, oldest first, then the newest that were decided."""
+    waiting = found.filter(status=open_state).order_by("pk")
+    return [*waiting, *found.exclude(status=open_state).order_by("-pk")[:PAGE_SIZE]]
 
 
 @dataclass(frozen=True, slots=True)
-class GoodwillRow:
-    """amount: a decimal in USD. is_open: it waits for a second person."""
+class ProposalRow:
+    """Credit to give, or a debt to give up. amount: a decimal in USD. is_open: it waits for a second person."""
 
     public_id: str
     organization: str
@@ -232,25 +232,34 @@ class GoodwillRow:
     is_open: bool
 
 
-def goodwill_rows() -> list[GoodwillRow]:
+def goodwill_rows() -> list[ProposalRow]:
     """Return the credit that waits for a second person, oldest first, then the newest that was decided."""
     found = Goodwill.objects.select_related("organization")
-    waiting = found.filter(status=Goodwill.Status.PROPOSED).order_by("pk")
-    decided = found.exclude(status=Goodwill.Status.PROPOSED).order_by("-pk")[:PAGE_SIZE]
-    return [
-        GoodwillRow(
-            public_id=one.public_id,
-            organization=one.organization.slug,
-            status=str(one.get_status_display()),
-            amount=usd(one.amount_cents),
-            reason=one.reason,
-            proposed_by=one.proposed_by,
-            decided_by=one.decided_by,
-            proposed_at=one.proposed_at,
-            is_open=one.status == Goodwill.Status.PROPOSED,
-        )
-        for one in [*waiting, *decided]
-    ]
+    return [_proposal(one) for one in _waiting_then_decided(found, Goodwill.Status.PROPOSED)]
+
+
+def given_up_rows() -> list[ProposalRow]:
+    """Return the debts that wait to be given up, oldest first, then the newest that were decided."""
+    found = GivenUpDebt.objects.select_related("organization")
+    return [_proposal(one) for one in _waiting_then_decided(found, GivenUpDebt.Status.PROPOSED)]
+
+
+def _proposal(one: Goodwill | GivenUpDebt) -> ProposalRow:
+    return ProposalRow(
+        public_id=one.public_id,
+        organization=one.organization.slug,
+        status=str(one.get_status_display()),
+        amount=usd(one.amount_cents),
+        reason=one.reason,
+        proposed_by=one.proposed_by,
+        decided_by=one.decided_by,
+        proposed_at=one.proposed_at,
+        is_open=one.decided_at is None,
+    )
+
+
+def find_given_up(public_id: str) -> GivenUpDebt | None:
+    return None if "\0" in public_id else GivenUpDebt.objects.filter(public_id=public_id).first()
 
 
 def find_goodwill(public_id: str) -> Goodwill | None:

@@ -8,7 +8,8 @@ from accounts.models import Organization, OrganizationTerms
 from accounts.models.terms import OrganizationTermsQuerySet
 from billing.models import Invoice, SpendCap
 from billing.selectors.owed import room_nano_of
-from portal.lib.money import decimal_string
+from catalog.models import InstanceType, Region
+from portal.lib.money import decimal_string, display_usd
 
 NEWEST = 200
 # Debts: what is open, and what was given up and may still be paid.
@@ -45,6 +46,8 @@ class TermsRow:
     net_days: int
     needs_purchase_order: bool
     threshold: str
+    quotas: str  # "GPU 8, CPU 32"; empty where nothing is limited
+    regions: str
     active_from: datetime
     active_to: datetime | None
     proposed_by: str
@@ -85,10 +88,40 @@ def terms_row(terms: OrganizationTerms) -> TermsRow:
         net_days=terms.net_days,
         needs_purchase_order=terms.needs_purchase_order,
         threshold="" if terms.invoice_above_nano is None else decimal_string(terms.invoice_above_nano),
+        quotas=_quotas(terms),
+        regions=", ".join(terms.regions),
         active_from=terms.active_from,
         active_to=terms.active_to,
         proposed_by=terms.proposed_by.public_id,
         approved_by=terms.approved_by.public_id if terms.approved_by else "",
+    )
+
+
+def _quotas(terms: OrganizationTerms) -> str:
+    return ", ".join(f"{InstanceType.Kind(kind).label} {quota}" for kind, quota in terms.quotas.items())
+
+
+@dataclass(frozen=True, slots=True)
+class AgreedLimits:
+    """What an organization has agreed on, as its own pages say it. quotas: kind and number; regions: for people."""
+
+    credit_limit: str
+    net_days: int
+    quotas: Sequence[tuple[str, int]]
+    regions: Sequence[str]
+
+
+def agreed_limits(organization: Organization) -> AgreedLimits | None:
+    """Return what the terms in force let an organization owe and run; None for who pays from credit alone."""
+    terms = terms_in_force(organization.pk)
+    if terms is None:
+        return None
+    described = dict(Region.objects.filter(name__in=terms.regions).values_list("name", "description"))
+    return AgreedLimits(
+        credit_limit=display_usd(terms.credit_limit_nano),
+        net_days=terms.net_days,
+        quotas=[(str(InstanceType.Kind(kind).label), quota) for kind, quota in terms.quotas.items()],
+        regions=[f"{name} ({described[name]})" if name in described else name for name in terms.regions],
     )
 
 

@@ -16,7 +16,7 @@ NEWEST = 200
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
-    """A transfer, in dollars; the rest is what is beyond the invoices that it pays."""
+    """A transfer, in dollars. debt: what it pays of lost disputes; the rest is beyond all that it pays."""
 
     public_id: str
     organization: str
@@ -24,6 +24,7 @@ class TransferRow:
     status: str
     statement_line: str
     amount: str
+    debt: str
     rest: str
     value_date: date
     payer: str
@@ -68,7 +69,8 @@ def transfer_row(transfer: BankTransfer) -> TransferRow:
         status=transfer.get_status_display(),
         statement_line=transfer.statement_line,
         amount=_dollars(transfer.amount_cents),
-        rest=_dollars(transfer.amount_cents - paid_cents),
+        debt=_dollars(transfer.debt_cents),
+        rest=_dollars(transfer.amount_cents - transfer.debt_cents - paid_cents),
         value_date=transfer.value_date,
         payer=transfer.payer,
         reference=transfer.reference,

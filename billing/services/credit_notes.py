@@ -9,7 +9,8 @@ from django.db import transaction
 from django.db.models import F, Sum
 from django.utils.translation import gettext as _
 
-from accounts.services.audit import record_event
+from accounts.models import User
+from accounts.services.audit import record_event, staff_actor
 from billing.invoicing import Part, Payer
 from billing.invoicing.tax import tax_of
 from billing.models import CreditGrant, CreditNote, Invoice, InvoiceLine, LedgerAccount, Route, SpendCap
@@ -23,6 +24,8 @@ from billing.services.terms_room import fit_room
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_CENT, decimal_string
 
+PROPOSE, DECIDE = "billing.add_creditnote", "billing.change_creditnote"
+
 
 class UnableToCredit(DomainError):
     code: ClassVar[str] = "unable_to_credit"
@@ -33,13 +36,14 @@ _TAKES_BACK = (Invoice.Status.OPEN, Invoice.Status.PAID)
 
 @transaction.atomic
 def propose_credit_note(
-    *, invoice: Invoice, positions: Sequence[int], reason: str, proposed_by: str, now: datetime
+    *, invoice: Invoice, positions: Sequence[int], reason: str, by: User, now: datetime
 ) -> CreditNote:
-    """Propose to take whole lines of an invoice back. positions: of the lines. proposed_by: public id of a person.
+    """Propose to take whole lines of an invoice back. positions: of the lines.
 
-    Raises UnableToCredit for an invoice that is neither open nor paid, for lines that it has not, that another note
-    takes back, that were set off against others, or that take something back themselves.
+    Raises UnableToCredit if `by` may not, for an invoice that is neither open nor paid, for lines that it has not, that
+    another note takes back, that were set off against others, or that take something back themselves.
     """
+    _refuse_without(by, PROPOSE)
     lock_cap(organization_id=invoice.organization_id, now=now)
     invoice = Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk)
     if invoice.status not in _TAKES_BACK:
@@ -62,7 +66,7 @@ def propose_credit_note(
         reason=reason.strip()[:300],
         amount_cents=sum(part.cents for part in parts if part.payer in (Payer.CREDIT, Payer.OWED)),
         owed_cents=sum(part.cents for part in parts if part.payer is Payer.OWED),
-        proposed_by=proposed_by,
+        proposed_by=by.public_id,
         proposed_at=now,
     )
     record_event(
@@ -70,23 +74,25 @@ def propose_credit_note(
         organization_id=invoice.organization_id,
         target=("credit_note", note.public_id),
         changes={"amount": (None, decimal_string(note.amount_cents * NANO_PER_CENT))},
+        actor=staff_actor(by),
         now=now,
     )
     return note
 
 
 @transaction.atomic
-def issue_credit_note(*, note: CreditNote, issued_by: str, now: datetime) -> CreditNote:
+def issue_credit_note(*, note: CreditNote, by: User, now: datetime) -> CreditNote:
     """Issue a proposed note: number, ledger and room in the cap in one transaction. One that is issued stays as it is.
 
     Grants get back what they paid, in full and whatever was burned since; the customer what it owed, and the tax on
-    it: of all notes together exactly that of the invoice. Raises UnableToCredit for the person who proposed it and
-    for one that was declined.
+    it: of all notes together exactly that of the invoice. Raises UnableToCredit if `by` may not or proposed it, and for
+    one that was declined.
     """
+    _refuse_without(by, DECIDE)
     note, invoice = _locked(note, now)
     if note.status == CreditNote.Status.ISSUED:
         return note
-    _refuse_decision(note, issued_by)
+    _refuse_decision(note, by)
     before = CreditNote.objects.of_invoice(invoice).filter(status=CreditNote.Status.ISSUED)
     owed_before = before.aggregate(Sum("owed_cents"))["owed_cents__sum"] or 0
     left_cents = invoice.owed_cents - owed_before
@@ -108,7 +114,7 @@ def issue_credit_note(*, note: CreditNote, issued_by: str, now: datetime) -> Cre
         limit_nano=F("limit_nano") + room_cents * NANO_PER_CENT
     )
     note.number = next_number(f"{settings.INVOICE_PREFIX}-CN")
-    _decide(note, CreditNote.Status.ISSUED, issued_by, now)
+    _decide(note, CreditNote.Status.ISSUED, by, now)
     fit_room(organization_id=invoice.organization_id)
     relieve(organization_id=invoice.organization_id, now=now)
     record_event(
@@ -116,34 +122,48 @@ def issue_credit_note(*, note: CreditNote, issued_by: str, now: datetime) -> Cre
         organization_id=note.organization_id,
         target=("credit_note", note.public_id),
         changes={"number": (None, note.number)},
+        actor=staff_actor(by),
         now=now,
     )
     return note
 
 
 @transaction.atomic
-def decline_credit_note(*, note: CreditNote, declined_by: str, now: datetime) -> CreditNote:
-    """Decline a proposed note; its lines may be proposed again. Whoever proposed it may take it back so."""
+def decline_credit_note(*, note: CreditNote, by: User, now: datetime) -> CreditNote:
+    """Decline a proposed note; its lines may be proposed again. Whoever proposed it may take it back so.
+
+    Raises UnableToCredit if `by` may not, and for one that is decided.
+    """
+    _refuse_without(by, DECIDE)
     note, _invoice = _locked(note, now)
     if note.status != CreditNote.Status.PROPOSED:
         raise UnableToCredit(_("This credit note is decided already."))
-    _decide(note, CreditNote.Status.DECLINED, declined_by, now)
+    _decide(note, CreditNote.Status.DECLINED, by, now)
     record_event(
-        "credit_note.declined", organization_id=note.organization_id, target=("credit_note", note.public_id), now=now
+        "credit_note.declined",
+        organization_id=note.organization_id,
+        target=("credit_note", note.public_id),
+        actor=staff_actor(by),
+        now=now,
     )
     return note
 
 
-def _refuse_decision(note: CreditNote, person: str) -> None:
+def _refuse_without(by: User, permission: str) -> None:
+    if not by.is_staff or not by.has_perm(permission):
+        raise UnableToCredit(_("You may not do this with credit notes."))
+
+
+def _refuse_decision(note: CreditNote, by: User) -> None:
     if note.status != CreditNote.Status.PROPOSED:
         raise UnableToCredit(_("This credit note is decided already."))
-    if person == note.proposed_by:
+    if by.public_id == note.proposed_by:
         raise UnableToCredit(_("Somebody else than who proposed a credit note issues it."))
 
 
-def _decide(note: CreditNote, status: CreditNote.Status, person: str, now: datetime) -> None:
+def _decide(note: CreditNote, status: CreditNote.Status, by: User, now: datetime) -> None:
     note.status = status
-    note.decided_by = person
+    note.decided_by = by.public_id
     note.decided_at = now
     note.save(update_fields=["status", "number", "tax_cents", "decided_by", "decided_at"])
 

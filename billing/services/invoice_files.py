@@ -14,6 +14,7 @@ import structlog
 from django.core.files import File
 from django.core.files.storage import storages
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from billing.models import Invoice, InvoiceFile
 from billing.selectors.invoice_export import export_records
@@ -29,16 +30,22 @@ IN_MEMORY = 1 << 20
 
 
 def keep_invoice_files(*, now: datetime) -> int:
-    """Make the files of issued invoices that have none, the oldest first; return how many. For the platform role."""
+    """Make the files of issued invoices that have none; return how many. For the platform role.
+
+    First those that were never tried, the oldest first, then those whose last attempt is longest ago: so many that
+    fail for ever keep none waiting.
+    """
     waiting = Invoice.objects.issued().filter(kept_file=None).select_related("organization")
     return one_by_one(
-        waiting.order_by("issued_at", "pk")[:BATCH],
+        waiting.order_by(F("file_tried_at").asc(nulls_first=True), "issued_at", "pk")[:BATCH],
         lambda invoice: _keep(invoice, now),
         lambda invoice: log.exception("billing.invoice_file.not_kept", invoice=invoice.public_id),
     )
 
 
 def _keep(invoice: Invoice, now: datetime) -> int:
+    # By itself: it holds when the attempt fails.
+    Invoice.objects.filter(pk=invoice.pk).update(file_tried_at=now)
     digest, size = hashlib.sha256(), 0
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as made:
         # Without the time in it, the same content is the same file.

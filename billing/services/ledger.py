@@ -34,6 +34,7 @@ PAIRS: dict[LedgerEntry.Code, tuple[Kinds, Kinds]] = {
     # Both ways: where more of a customer's money went back than came in, a payout is smaller for it.
     Code.PAYOUT: (_PAID_WITH, _PAID_WITH),
     Code.FEE: ((AccountKind.FEES,), _PAID_WITH),
+    Code.FEE_BACK: (_PAID_WITH, (AccountKind.FEES,)),
     Code.CREDIT_NOTE: ((AccountKind.REVENUE, AccountKind.TAX), (AccountKind.RECEIVABLE, *CREDIT)),
     Code.REFUND: ((AccountKind.RECEIVABLE, AccountKind.PREPAID_CREDIT), _PAID_WITH),
     Code.EXPIRY: ((AccountKind.PREPAID_CREDIT,), (AccountKind.BREAKAGE,)),

@@ -8,6 +8,8 @@ from django.db import connection, transaction
 log = structlog.get_logger(__name__)
 
 DAYS_AHEAD = 8
+# Made every hour and so far ahead, so that a day missing within these is one that nobody made for days.
+DAYS_AT_LEAST = 5
 
 
 @transaction.atomic
@@ -33,6 +35,24 @@ def prepare_partitions(*, now: datetime) -> int:
     if strays:
         log.error("billing.partitions.stray_events", count=sum(strays.values()), first_day=min(strays).isoformat())
     return made + sum(make_partitions(first=day, day_count=1) for day in sorted(strays))
+
+
+def watch_partitions(*, now: datetime) -> list[date]:
+    """Return which of today and the next days have no partition yet, and alarm where one has none.
+
+    For another job than the one that makes them: it stopped, and usage will soon lie in the default partition.
+    """
+    days = [now.date() + timedelta(days=ahead) for ahead in range(DAYS_AT_LEAST)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT day::date FROM unnest(%s::date[]) AS day"
+            " WHERE to_regclass('billing_usageevent_' || to_char(day, 'YYYYMMDD')) IS NULL ORDER BY day",
+            [days],
+        )
+        missing = [row[0] for row in cursor.fetchall()]
+    if missing:
+        log.error("billing.partitions.running_out", count=len(missing), first_day=missing[0].isoformat())
+    return missing
 
 
 def _strays() -> dict[date, int]:

@@ -84,7 +84,7 @@ def _compare_back(period: Period, movements: Iterable[Movement], payers: Mapping
 
 
 def _post_fees(movements: Iterable[Movement], payers: Mapping[str, Payer], now: datetime) -> Findings:
-    """Post what the provider kept of each movement, in the book of whoever paid."""
+    """Post what the provider kept of each movement, or gave back of it, in the book of whoever paid."""
     findings = NOTHING
     for movement in movements:
         payer = payers.get(movement.intent_id or "")
@@ -92,11 +92,10 @@ def _post_fees(movements: Iterable[Movement], payers: Mapping[str, Payer], now: 
             continue
         thing = Thing(f"fee of {movement.movement_id}", payer.organization)
         fee_nano = movement.fee_cents * NANO_PER_CENT
-        if fee_nano < 0:
-            given_back = Found(thing, ABSENT, f"{decimal_string(fee_nano)} USD", -fee_nano)
-            findings += Findings(1, (given_back,))
-            continue
-        line = Line(Code.FEE, Route(AccountKind.FEES), IN_TRANSIT, fee_nano)
+        # One below nothing is given back, such as that of a dispute that was won.
+        fees = Route(AccountKind.FEES)
+        kept, back = Line(Code.FEE, fees, IN_TRANSIT, fee_nano), Line(Code.FEE_BACK, IN_TRANSIT, fees, -fee_nano)
+        line = kept if fee_nano > 0 else back
         journal = Journal(payer.organization_id, f"fee:{movement.movement_id}", movement.created_at, (line,))
         findings += _post(thing, journal, now)
     return findings

@@ -16,6 +16,7 @@ from billing.models import AccountKind, CreditGrant, Dispute, LedgerEntry, Payme
 from billing.services.credits import lock_cap
 from billing.services.ledger import Journal, Line, post
 from billing.services.unspent import unspent_of
+from portal.lib.context import PORTAL
 from portal.lib.errors import DomainError
 from portal.lib.jobs import enqueue
 from portal.lib.money import NANO_PER_CENT, decimal_string, display_usd
@@ -23,6 +24,8 @@ from portal.lib.money import NANO_PER_CENT, decimal_string, display_usd
 PROPOSE = "billing.propose_refund"
 APPROVE = "billing.approve_refund"
 LONGEST_REASON = 300
+# Who asked, where no person did.
+ASKED_BY_BANK = "bank"
 OPEN = (Refund.State.ASKED, *Refund.ON_THE_WAY)
 
 
@@ -88,6 +91,33 @@ def approve_refund(*, refund: Refund, by: User, now: datetime) -> Refund:
     refund = _locked(refund)
     if refund.asked_by == by.public_id:
         raise UnableToRefund(_("Somebody else approves what you have asked for."))
+    _approve(refund, payment, cap, by.public_id, now)
+    _record("refund.approved", refund, by, now)
+    return refund
+
+
+@transaction.atomic
+def refund_by_rule(*, payment: Payment, reason: str, rule: str, now: datetime) -> Refund:
+    """Give all of a payment back of which nothing is spent, by a rule that two people would only repeat.
+
+    rule: its name, which stands where the second person's would. Raises UnableToRefund where something is spent or
+    went back, or a refund of it is open.
+    """
+    cap, payment = _locked_payment(payment, now)
+    refund = _ask(payment, payment.amount_cents, reason, ASKED_BY_BANK, now, is_of_customer=False)
+    _approve(refund, payment, cap, rule, now)
+    record_event(
+        "refund.approved",
+        organization_id=refund.organization_id,
+        target=("refund", refund.public_id),
+        changes={**_amount(refund), "rule": (None, rule)},
+        actor=PORTAL,
+        now=now,
+    )
+    return refund
+
+
+def _approve(refund: Refund, payment: Payment, cap: SpendCap, by: str, now: datetime) -> None:
     grant = _refuse_spent(payment, cap, refund.amount_cents, now)
     amount_nano = refund.amount_cents * NANO_PER_CENT
     _decide(refund, Refund.State.APPROVED, by, now)
@@ -102,8 +132,6 @@ def approve_refund(*, refund: Refund, by: User, now: datetime) -> Refund:
     )
     post(Journal(refund.organization_id, journal_of(refund), now, (line,)), now=now)
     enqueue("billing.look_after_refunds")
-    _record("refund.approved", refund, by, now)
-    return refund
 
 
 @transaction.atomic
@@ -114,7 +142,7 @@ def decline_refund(*, refund: Refund, by: User, now: datetime) -> Refund:
     _locked_payment(refund.payment, now)
     refund = _locked(refund)
     refund.ended_at = now
-    _decide(refund, Refund.State.DECLINED, by, now)
+    _decide(refund, Refund.State.DECLINED, by.public_id, now)
     _record("refund.declined", refund, by, now)
     return refund
 
@@ -172,9 +200,9 @@ def _ask(payment: Payment, cents: int, reason: str, by: str, now: datetime, *, i
     )
 
 
-def _decide(refund: Refund, state: Refund.State, by: User, now: datetime) -> None:
+def _decide(refund: Refund, state: Refund.State, by: str, now: datetime) -> None:
     refund.state = state
-    refund.decided_by = by.public_id
+    refund.decided_by = by
     refund.decided_at = refund.look_at = now
     refund.save(update_fields=["state", "decided_by", "decided_at", "look_at", "ended_at"])
 

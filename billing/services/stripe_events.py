@@ -11,6 +11,7 @@ from billing.gateways.payment_provider import API_VERSION, ProviderRefusal, Prov
 from billing.models import BillingAccount, Payment, PaymentMethod, Refund, StripeEvent
 from billing.services.cards import read_cards
 from billing.services.disputes import read_dispute
+from billing.services.fraud_warnings import read_fraud_warning
 from billing.services.payments import PaymentDiffers, read_payment
 from billing.services.refunding import settle_refund
 from portal.lib.crashpoints import crashpoint
@@ -42,6 +43,7 @@ ACTED_ON = (
     "charge.dispute.closed",
     "charge.dispute.funds_withdrawn",
     "charge.dispute.funds_reinstated",
+    "radar.early_fraud_warning.created",
 )
 FIRST_WAIT = timedelta(seconds=10)
 MOST_ATTEMPTS = 8
@@ -142,9 +144,10 @@ def _work(event: StripeEvent, now: datetime) -> None:
 
 
 def _look_into(event: StripeEvent, now: datetime) -> StripeEvent.State:
-    if event.type.startswith("charge.dispute."):
-        state = read_dispute(stripe_id=event.object_id, now=now)
-        return State.IGNORED if state is None else State.DONE
+    if event.type.startswith(("charge.dispute.", "radar.")):
+        read = read_dispute if event.type.startswith("charge.") else read_fraud_warning
+        # None: of a payment that is not ours.
+        return State.IGNORED if read(stripe_id=event.object_id, now=now) is None else State.DONE
     if event.type.startswith("payment_method."):
         return _look_into_cards(_organization_of_card(event.object_id), now)
     if event.type.startswith(("refund.", "charge.refunded")):

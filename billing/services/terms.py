@@ -4,7 +4,8 @@ Whatever puts them in force or ends them moves the organization's credit in the 
 platform role. Locks: the organization's credit, its terms, the audit log. Rules: docs/algorithms/terms.md.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ from billing.models import BillingDetails
 from billing.selectors.terms import organization_ids_with_room_beyond_terms
 from billing.services.credits import lock_cap
 from billing.services.terms_room import fit_room
+from catalog.models import InstanceType, Region
 from portal.lib.batches import one_by_one
 from portal.lib.context import Actor
 from portal.lib.errors import DomainError
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 PROPOSE = "accounts.propose_terms"
 APPROVE = "accounts.approve_terms"
 Status = OrganizationTerms.Status
+LARGEST_QUOTA = 1_000_000
 
 
 class UnableToChangeTerms(DomainError):
@@ -38,7 +41,11 @@ class UnableToChangeTerms(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class ProposedTerms:
-    """What terms are to say. Amounts in nano-dollars, whole cents; invoice_above_nano: None for months only."""
+    """What terms are to say. Amounts in nano-dollars, whole cents; invoice_above_nano: None for months only.
+
+    quotas: instances at once, by the kind of their type; a kind that is missing is not limited. regions: their names;
+    none: all of them.
+    """
 
     credit_limit_nano: int
     net_days: int
@@ -46,6 +53,8 @@ class ProposedTerms:
     active_to: datetime | None = None
     needs_purchase_order: bool = False
     invoice_above_nano: int | None = None
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    regions: Sequence[str] = ()
 
 
 @transaction.atomic
@@ -66,6 +75,10 @@ def propose_terms(*, organization: Organization, proposed: ProposedTerms, by: Us
         net_days=proposed.net_days,
         needs_purchase_order=proposed.needs_purchase_order,
         invoice_above_nano=proposed.invoice_above_nano,
+        gpu_quota=proposed.quotas.get("gpu"),
+        tpu_quota=proposed.quotas.get("tpu"),
+        cpu_quota=proposed.quotas.get("cpu"),
+        regions=sorted(proposed.regions),
         active_from=proposed.active_from,
         active_to=proposed.active_to,
         proposed_by=by,
@@ -211,8 +224,21 @@ def _refuse_bad_terms(proposed: ProposedTerms, now: datetime) -> None:
         raise UnableToChangeTerms(_("An invoice is due after 0, 15, 30 or 60 days."))
     if proposed.invoice_above_nano is not None and not 0 < proposed.invoice_above_nano <= proposed.credit_limit_nano:
         raise UnableToChangeTerms(_("The threshold for an invoice is above nothing and within the credit limit."))
+    _refuse_bad_limits(proposed)
     if proposed.active_to is not None and proposed.active_to <= max(proposed.active_from, now):
         raise UnableToChangeTerms(_("Terms end after they begin, and in the future."))
+
+
+def _refuse_bad_limits(proposed: ProposedTerms) -> None:
+    if any(quota not in range(LARGEST_QUOTA + 1) for quota in proposed.quotas.values()):
+        raise UnableToChangeTerms(
+            _("A quota is a number of instances, %(most)s at the most.") % {"most": LARGEST_QUOTA}
+        )
+    if unknown := set(proposed.quotas) - set(InstanceType.Kind):
+        raise UnableToChangeTerms(_("There are no instances of the kind %(kind)s.") % {"kind": min(unknown)})
+    known = set(Region.objects.filter(name__in=proposed.regions).values_list("name", flat=True))
+    if unknown := set(proposed.regions) - known:
+        raise UnableToChangeTerms(_("There is no region %(name)s.") % {"name": min(unknown)})
 
 
 def _record(action: str, terms: OrganizationTerms, by: User | None, now: datetime) -> None:
@@ -224,6 +250,8 @@ def _record(action: str, terms: OrganizationTerms, by: User | None, now: datetim
             "version": (None, terms.version),
             "credit_limit": (None, decimal_string(terms.credit_limit_nano)),
             "net_days": (None, terms.net_days),
+            **{f"{kind}_quota": (None, quota) for kind, quota in terms.quotas.items()},
+            **({"regions": (None, terms.regions)} if terms.regions else {}),
             "status": (None, terms.status),
         },
         actor=None if by is None else staff_actor(by),

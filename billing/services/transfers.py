@@ -27,12 +27,14 @@ from billing.models import (
     TransferMatch,
 )
 from billing.models.cap import passed_warning
+from billing.selectors.debts import debts_of
 from billing.selectors.owed import still_due_cents
 from billing.selectors.terms import OWING
 from billing.services.credits import Award, add_credit, lock_account, lock_cap
 from billing.services.details import billing_addresses
 from billing.services.invoice_settling import mark_paid, owe_again
 from billing.services.ledger import Journal, Line, Overdraft, post, reverse
+from billing.services.standing import relieve
 from billing.services.terms import staff_actor
 from portal.lib.batches import one_by_one
 from portal.lib.errors import DomainError
@@ -54,13 +56,17 @@ class UnableToChangeTransfer(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class ArrivedTransfer:
-    """A line of a bank statement. statement_line: how the bank names it."""
+    """A line of a bank statement. statement_line: how the bank names it.
+
+    debt_cents: how much of it pays what lost disputes leave owed, as finance says; nobody guesses that.
+    """
 
     statement_line: str
     amount_cents: int
     value_date: date
     payer: str
     reference: str = ""
+    debt_cents: int = 0
 
 
 @transaction.atomic
@@ -86,14 +92,17 @@ def record_transfer(
     unpaid = {invoice.number or "": invoice for invoice in unpaid_invoices(organization.pk)}
     if matches is None:
         claims = [Claim(number, still_due_cents(invoice)) for number, invoice in unpaid.items()]
-        matches = suggest(arrived.amount_cents, arrived.reference, claims)
+        matches = suggest(arrived.amount_cents - arrived.debt_cents, arrived.reference, claims)
     _refuse_bad_matches(arrived, matches, unpaid)
+    if not 0 <= arrived.debt_cents <= (owed_cents := debts_of(organization.pk).cents):
+        raise UnableToRecordTransfer(_debt_left(owed_cents))
     try:
         with transaction.atomic():
             transfer = BankTransfer.objects.create(
                 organization=organization,
                 statement_line=arrived.statement_line.strip(),
                 amount_cents=arrived.amount_cents,
+                debt_cents=arrived.debt_cents,
                 value_date=arrived.value_date,
                 payer=arrived.payer.strip(),
                 reference=arrived.reference.strip(),
@@ -116,7 +125,7 @@ def record_transfer(
 def confirm_transfer(*, transfer: BankTransfer, by: User, now: datetime) -> BankTransfer:
     """Pay the invoices as a second person, and give what is beyond them as credit. One that is confirmed stays so.
 
-    Raises UnableToChangeTransfer for who recorded it, and where an invoice is not owed as much any more.
+    Raises UnableToChangeTransfer for who recorded it, and where an invoice or a debt is not owed as much any more.
     """
     transfer = _locked(transfer, by, now)
     if transfer.status == Status.CONFIRMED:
@@ -127,23 +136,18 @@ def confirm_transfer(*, transfer: BankTransfer, by: User, now: datetime) -> Bank
     matches = list(TransferMatch.objects.of_transfer(transfer))
     for match in matches:
         _refuse_unpayable(match)
-    if matches:
-        lines = tuple(
-            Line(
-                LedgerEntry.Code.PAYMENT,
-                Route(AccountKind.CASH),
-                Route(AccountKind.RECEIVABLE),
-                match.amount_cents * NANO_PER_CENT,
-            )
-            for match in matches
-        )
-        post(Journal(transfer.organization_id, _source(transfer), _arrived_at(transfer), lines), now=now)
-    transfer.credit_grant = _give_rest(transfer, sum(match.amount_cents for match in matches), now)
+    if transfer.debt_cents > (owed_cents := debts_of(transfer.organization_id).cents):
+        raise UnableToChangeTransfer(_debt_left(owed_cents))
+    paid = [match.amount_cents for match in matches] + [transfer.debt_cents] * bool(transfer.debt_cents)
+    _post_paid(transfer, paid, now)
+    transfer.credit_grant = _give_rest(transfer, sum(paid), now)
     transfer.status, transfer.confirmed_by, transfer.confirmed_at = Status.CONFIRMED, by.public_id, now
     transfer.save(update_fields=["credit_grant", "status", "confirmed_by", "confirmed_at"])
     for match in matches:
         if still_due_cents(match.invoice) == 0:
             mark_paid(invoice=match.invoice, now=now)
+    if transfer.debt_cents:
+        relieve(organization_id=transfer.organization_id, now=now)
     _record("transfer.confirmed", transfer, by, now)
     return transfer
 
@@ -190,7 +194,7 @@ def take_back_transfer(*, transfer: BankTransfer, by: User, now: datetime) -> Ba
         raise UnableToChangeTransfer(_("One person says that it is wrong, and another takes it back."))
     _take_credit(transfer, now)
     matches = list(TransferMatch.objects.of_transfer(transfer))
-    if matches:
+    if matches or transfer.debt_cents:
         reverse(organization_id=transfer.organization_id, source=_source(transfer), effective_at=now, now=now)
     transfer.status, transfer.taken_back_by, transfer.taken_back_at = Status.TAKEN_BACK, by.public_id, now
     transfer.save(update_fields=["status", "taken_back_by", "taken_back_at"])
@@ -229,6 +233,7 @@ def _mail(pk: int, now: datetime) -> int:
         transfer=transfer,
         amount_nano=transfer.amount_cents * NANO_PER_CENT,
         paid=paid,
+        debt_nano=transfer.debt_cents * NANO_PER_CENT,
         credit_nano=transfer.credit_grant.amount_nano if transfer.credit_grant else 0,
         organization=transfer.organization.name,
         address=page_address("billing:invoice-list", transfer.organization.slug),
@@ -266,7 +271,7 @@ def _refuse_bad_matches(arrived: ArrivedTransfer, matches: Sequence[Match], unpa
             due = decimal_string(still_due_cents(invoice) * NANO_PER_CENT)
             words = {"number": match.number, "due": due}
             raise UnableToRecordTransfer(_("%(number)s has %(due)s left to be paid.") % words)
-    if sum(match.cents for match in matches) > arrived.amount_cents:
+    if sum(match.cents for match in matches) + arrived.debt_cents > arrived.amount_cents:
         raise UnableToRecordTransfer(_("The invoices are paid with more than has arrived."))
 
 
@@ -279,6 +284,14 @@ def _refuse_unpayable(match: TransferMatch) -> None:
         raise UnableToChangeTransfer(_("%(number)s is not owed as much any more: record it again.") % words)
     if invoice.status == Invoice.Status.UNCOLLECTIBLE and not is_whole:
         raise UnableToChangeTransfer(_("%(number)s was given up: it is paid whole.") % {"number": invoice.number})
+
+
+def _post_paid(transfer: BankTransfer, paid: Sequence[int], now: datetime) -> None:
+    """Say in the ledger that cash has paid so many cents, each a line."""
+    cash, receivable = Route(AccountKind.CASH), Route(AccountKind.RECEIVABLE)
+    lines = tuple(Line(LedgerEntry.Code.PAYMENT, cash, receivable, cents * NANO_PER_CENT) for cents in paid)
+    if lines:
+        post(Journal(transfer.organization_id, _source(transfer), _arrived_at(transfer), lines), now=now)
 
 
 def _give_rest(transfer: BankTransfer, paid_cents: int, now: datetime) -> CreditGrant | None:
@@ -308,6 +321,11 @@ def _take_credit(transfer: BankTransfer, now: datetime) -> None:
     cap.limit_nano -= grant.amount_nano
     cap.warned_percent = min(cap.warned_percent, passed_warning(cap.settled_nano, cap.limit_nano))
     cap.save(update_fields=["limit_nano", "warned_percent"])
+
+
+def _debt_left(cents: int) -> str:
+    left = decimal_string(cents * NANO_PER_CENT)
+    return _("Of payments that were taken back, %(left)s are owed: no more of it is paid so.") % {"left": left}
 
 
 def _source(transfer: BankTransfer) -> str:

@@ -13,6 +13,7 @@ from billing import selectors
 from billing.forms.caps import CapForm
 from billing.models import SpendCap
 from billing.selectors.anomalies import unusual_days
+from billing.selectors.terms import agreed_limits
 from billing.services.caps import CapTarget, UnableToSetCap, remove_cap, set_cap
 from portal.lib.money import nano_to_decimal
 
@@ -26,6 +27,7 @@ def cap_list(request: OrganizationRequest) -> HttpResponse:
     context = {
         "budget": selectors.budget_meter(budget),
         "page": selectors.cap_page(request.organization, now, after),
+        "agreed": agreed_limits(request.organization),
         "warnings": selectors.newest_warnings(request.organization),
         "is_first": not after,
         "unusual": unusual_days(request.organization),
@@ -34,7 +36,7 @@ def cap_list(request: OrganizationRequest) -> HttpResponse:
     return render(request, "billing/cap_list.html", context)
 
 
-@organization_required(Permission.MANAGE_BILLING)
+@organization_required(Permission.MANAGE_BILLING, open_while_stopped=False)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def cap_create(request: OrganizationRequest) -> HttpResponse:
@@ -59,7 +61,7 @@ def cap_create(request: OrganizationRequest) -> HttpResponse:
     return render(request, "billing/cap_form.html", context, status=422 if form.is_bound else 200)
 
 
-@organization_required(Permission.MANAGE_BILLING)
+@organization_required(Permission.MANAGE_BILLING, open_while_stopped=False)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def cap_change(request: OrganizationRequest, public_id: str) -> HttpResponse:
@@ -84,7 +86,7 @@ def cap_change(request: OrganizationRequest, public_id: str) -> HttpResponse:
     return render(request, "billing/cap_change.html", context, status=422 if form.is_bound else 200)
 
 
-@organization_required(Permission.MANAGE_BILLING)
+@organization_required(Permission.MANAGE_BILLING, open_while_stopped=False)
 @recent_sign_in_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def cap_remove(request: OrganizationRequest, public_id: str) -> HttpResponse:

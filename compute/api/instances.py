@@ -231,6 +231,7 @@ class Terminate(LambdaView):
     """Terminate instances: all of them, or none."""
 
     scope = Scope.INSTANCES_WRITE
+    open_while_stopped = frozenset({"POST"})
 
     @described(Data[Terminated], body=InstanceIds)
     def post(self, request: Request) -> HttpResponse:
@@ -248,6 +249,8 @@ class Terminate(LambdaView):
 
 class Restart(Terminate):
     """Restart instances: all of them, or none."""
+
+    open_while_stopped = frozenset()
 
     @described(Data[Restarted], body=InstanceIds)
     def post(self, request: Request) -> HttpResponse:

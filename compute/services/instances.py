@@ -17,6 +17,7 @@ from accounts.services.audit import Changes, record_event
 from billing.selectors.standing import stopped_organization_ids, terminated_organization_ids
 from compute.models import Instance
 from compute.reconcile import State, Want
+from compute.services.agreed import refuse_beyond_quota
 from compute.services.capacity import take_units
 from compute.services.funding import fund_anew, release_funds
 from compute.services.metering import end_at_request, end_where_confirmed
@@ -72,15 +73,17 @@ def accept_stop(instance: Instance, text: str, *, now: datetime) -> None:
 def start_instance(*, instance: Instance, now: datetime) -> Instance:
     """Accept the start of a stopped instance: a unit is sold and a lease held, as at launch.
 
-    Raises UnableToChangeInstance unless it is stopped, InsufficientCapacity, BudgetExceeded.
+    Raises UnableToChangeInstance unless it is stopped, BeyondTerms, InsufficientCapacity, BudgetExceeded.
     """
     instance = _lock(instance)
     if not instance.can_start:
         raise UnableToChangeInstance(_refusal(instance, _("started")))
+    refuse_beyond_quota(instance.organization, instance.instance_type, 1, besides=instance)
     if not instance.holds_unit:
         take_units(region=instance.region, instance_type=instance.instance_type, count=1)
         instance.holds_unit = True
     fund_anew(instance, now=now)
+    refuse_beyond_quota(instance.organization, instance.instance_type, 1, besides=instance)
     instance.want = Want.RUNNING.value
     instance.give_up_at = now + BOOT_PATIENCE
     enter_state(instance, State.BOOTING, _("Start accepted. Billing starts when the instance answers."), now=now)

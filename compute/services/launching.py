@@ -18,6 +18,7 @@ from catalog.models import Image, InstanceType, LeaseClass, Region
 from catalog.models.price import kept_sku_code
 from catalog.selectors import UnitPrice
 from compute.models import Instance, Pool, SshKey
+from compute.services.agreed import refuse_beyond_quota, refuse_other_region
 from compute.services.capacity import take_units
 from compute.services.funding import fund_anew
 from compute.services.instances import BOOT_PATIENCE, NAME, record_instance_event
@@ -106,7 +107,7 @@ def launch_instances(*, request: LaunchRequest, now: datetime) -> Launched:
 
     Reconcilers do the rest, from the rows. With an idempotency key a repeated request returns the same
     instances for as long as they exist. Raises UnableToLaunch, InvalidSshKey, LaunchConflict,
-    InsufficientCapacity or BudgetExceeded; then nothing has changed.
+    BeyondTerms, InsufficientCapacity or BudgetExceeded; then nothing has changed.
     """
     _refuse_unusable_key(request.idempotency_key)
     if earlier := _launched_before(request):
@@ -114,6 +115,8 @@ def launch_instances(*, request: LaunchRequest, now: datetime) -> Launched:
     _refuse_impossible(request, now)
     if not request.project.organization.may_have_new:
         raise UnableToLaunch("instance_type", _("A bill is overdue: pay it, and instances can be launched again."))
+    refuse_other_region(request.project.organization, request.region)
+    refuse_beyond_quota(request.project.organization, request.instance_type, request.quantity)
     sku = request.instance_type.sku(request.lease_class)
     price = prices_for(request.project.organization_id, [sku], now).get(sku)
     if price is None:
@@ -125,6 +128,7 @@ def launch_instances(*, request: LaunchRequest, now: datetime) -> Launched:
     instances = _instances(request, pool, price, now)
     for instance in instances:
         fund_anew(instance, now=now)
+    refuse_beyond_quota(request.project.organization, request.instance_type, request.quantity)
     # Only now: the audit log is locked from its first entry on, and whoever holds units or budget waits for it.
     ssh_keys = [*request.ssh_keys, *_pasted_key(request, now)]
     for instance in instances:

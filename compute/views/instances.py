@@ -133,7 +133,7 @@ def _spend_so_far(request: OrganizationRequest, instance: Instance) -> HttpRespo
     return retarget(reswap(answer, "outerHTML"), "#instance-spend")
 
 
-@organization_required(Permission.MANAGE_INSTANCES, in_projects=True)
+@organization_required(Permission.MANAGE_INSTANCES, in_projects=True, open_while_stopped=True)
 @require_POST
 def instance_stop(request: OrganizationRequest, public_id: str) -> HttpResponse:
     instance = _get_to_manage(request, public_id)
@@ -166,7 +166,7 @@ def instance_restart(request: OrganizationRequest, public_id: str) -> HttpRespon
     return _back(request, public_id)
 
 
-@organization_required(Permission.MANAGE_INSTANCES, in_projects=True)
+@organization_required(Permission.MANAGE_INSTANCES, in_projects=True, open_while_stopped=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def instance_terminate(request: OrganizationRequest, public_id: str) -> HttpResponse:
     """Say what is lost and ask once; POST ends the instance."""

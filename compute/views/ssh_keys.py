@@ -51,7 +51,7 @@ def ssh_key_create(request: OrganizationRequest) -> HttpResponse:
     return render(request, template, {"form": form}, status=status)
 
 
-@organization_required(Permission.MANAGE_INSTANCES)
+@organization_required(Permission.MANAGE_INSTANCES, open_while_stopped=True)
 @require_POST
 def ssh_key_delete(request: OrganizationRequest, public_id: str) -> HttpResponse:
     ssh_key = get_object_or_404(SshKey.objects.owned_by(request.organization), public_id=public_id)

@@ -256,11 +256,13 @@ def _pointers(detail: Any, path: str = "") -> list[dict[str, str]]:
 # Our codes -> those of the Lambda Cloud API, which existing tools know; what is missing keeps its own.
 LAMBDA_CODES = {
     "invalid_api_key": "global/invalid-api-key",
+    "organization_suspended": "global/account-inactive",
     "address_not_allowed": "global/address-not-allowed",
     "invalid_parameters": "global/invalid-parameters",
     "invalid_ssh_key": "global/invalid-parameters",
     "object_does_not_exist": "global/object-does-not-exist",
     "budget_exceeded": "global/quota-exceeded",
+    "quota_exceeded": "global/quota-exceeded",
     "duplicate": "global/duplicate",
     "insufficient_capacity": "instance-operations/launch/insufficient-capacity",
 }

@@ -11,7 +11,6 @@ from billing.invoicing import Party, Terms
 from billing.models import AccountKind, CreditNote, Invoice, LedgerAccount, SpendCap
 from billing.selectors import staff_invoices
 from billing.selectors.staff_receivables import column_of, receivables
-from billing.services.credit_notes import issue_credit_note
 from billing.services.credits import lock_cap
 from billing.services.invoice_settling import give_up_invoice, settle_invoice
 from billing.services.invoices import begin_closing, draft_invoice, issue_invoice, void_invoice
@@ -21,7 +20,7 @@ from portal.lib.money import NANO_PER_USD
 from portal.lib.periods import month_of
 from tests.accounts.test_legal_holds import browser_of, make_staff
 from tests.factories.accounts import make_organization
-from tests.factories.billing import NOW, make_credit_note, make_invoice, make_payment, make_record
+from tests.factories.billing import NOW, make_credit_note, make_invoice, make_issued_note, make_payment, make_record
 from tests.factories.catalog import make_price
 
 pytestmark = pytest.mark.django_db
@@ -192,11 +191,10 @@ def test_long_lists_come_in_pages_that_keep_the_search(finance, monkeypatch):
 
 def test_what_is_owed_is_what_the_ledger_says_through_every_fate():
     open_one, noted, paid, noted_later, given_up, void = (owing(f"Acme {number}") for number in range(6))
-    note = make_credit_note(noted)
-    issue_credit_note(note=note, issued_by="user_other", now=NOW)
+    make_issued_note(noted)
     for one in (paid, noted_later):
         settle_invoice(invoice=one, paid_into=AccountKind.CASH, now=NOW)
-    issue_credit_note(note=make_credit_note(noted_later), issued_by="user_other", now=NOW)
+    make_issued_note(noted_later)
     give_up_invoice(invoice=given_up, now=NOW)
     void_invoice(invoice=void, now=NOW)
 

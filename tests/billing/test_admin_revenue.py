@@ -9,14 +9,13 @@ from accounts.services.staff import StaffGroup
 from billing.models import AccountKind, LedgerAccount, SkuCost
 from billing.selectors.staff_revenue import cost_in, revenue_of
 from billing.services.costs import UnableToEnterCost, enter_cost
-from billing.services.credit_notes import issue_credit_note
 from billing.services.invoices import void_invoice
 from portal.lib.money import NANO_PER_CENT, NANO_PER_USD, decimal_string
 from portal.lib.periods import month_of
 from tests.accounts.test_legal_holds import browser_of, make_staff
 from tests.billing.test_admin_finance import SKU, owing
 from tests.factories.accounts import make_organization
-from tests.factories.billing import NOW, make_credit_note, make_invoice
+from tests.factories.billing import NOW, make_invoice, make_issued_note
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +35,7 @@ def enter(staff, dollars_nano: int, month: date = date(2026, 1, 1), sku: str = S
 
 def test_revenue_is_what_the_ledger_has_through_notes_and_voids(staff):
     owing("Acme AI")
-    issue_credit_note(note=make_credit_note(owing("Noted")), issued_by="user_other", now=NOW)
+    make_issued_note(owing("Noted"))
     void_invoice(invoice=owing("Void"), now=NOW)
     make_invoice(make_organization("On credit").projects.in_order()[0])
 
@@ -55,7 +54,7 @@ def test_what_we_paid_ourselves_goes_back_to_nobody_and_is_shown():
     """Nine dollars of usage, five of credit: four are ours."""
     invoice = make_invoice(make_organization().projects.in_order()[0], 9_000_000)
     assert revenue_of(MONTH).total.house == "4.00"
-    issue_credit_note(note=make_credit_note(invoice), issued_by="user_other", now=NOW)
+    make_issued_note(invoice)
     [row] = revenue_of(MONTH).rows
     assert (row.billed, row.noted, row.revenue) == ("9.00", "5.00", "4.00")
     revenue = LedgerAccount.objects.get(kind=AccountKind.REVENUE)

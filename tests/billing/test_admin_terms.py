@@ -37,6 +37,10 @@ def form(of: Organization, **changes: str) -> dict[str, str]:
         "credit_limit": "10000",
         "net_days": "30",
         "threshold": "2500.50",
+        "gpu_quota": "8",
+        "tpu_quota": "",
+        "cpu_quota": "0",
+        "regions": "",
         "needs_purchase_order": "on",
         "active_from": "2026-11-01 00:00",
         "active_to": "",
@@ -69,7 +73,8 @@ def test_terms_go_from_one_pair_of_hands_to_another_and_are_ended(organization):
         422,
     ]
 
-    for text in ("version 1: in force", "10000.00", "2500.50", "10005.00", "End now"):
+    assert (terms.quotas, terms.regions) == ({"gpu": 8, "cpu": 0}, [])
+    for text in ("version 1: in force", "10000.00", "2500.50", "10005.00", "GPU 8, CPU 0", "End now"):
         assert text in seen, text
     terms.refresh_from_db()
     assert (terms.status, terms.ended_at) == ("ended", NOW)

@@ -24,7 +24,6 @@ from billing.services.contracts import (
     draft_contract,
     publish_contract,
 )
-from billing.services.credit_notes import issue_credit_note, propose_credit_note
 from billing.services.invoice_settling import settle_invoice
 from billing.services.invoices import void_invoice
 from billing.services.month_closing import close_due_months, close_months_of
@@ -48,7 +47,7 @@ from tests.billing.test_services_invoices import (
 from tests.billing.test_verify_invoice import Records, changed, of, records_of
 from tests.billing.test_worked_numbers import table
 from tests.factories.accounts import make_membership, make_organization, make_project, make_user
-from tests.factories.billing import make_contract
+from tests.factories.billing import make_contract, make_issued_note
 from tests.factories.catalog import make_price
 
 AUGUST, SEPTEMBER = datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC)
@@ -167,8 +166,7 @@ def test_a_void_invoice_and_a_credit_note_take_it_back(project, contract):
     again = close(project, DUE + timedelta(hours=1))
     before = cap_of(project).remaining_nano
 
-    note = propose_credit_note(invoice=again, positions=[2], reason="Goodwill", proposed_by="user_a", now=DUE)
-    issue_credit_note(note=note, issued_by="user_b", now=DUE)
+    make_issued_note(again, position=2, now=DUE)
 
     assert (true_up_of(again), again.owed_cents) == ([(9_00, "owed")], 9_00)
     assert balance_of(project.organization_id, RECEIVABLE) == 0

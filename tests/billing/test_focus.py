@@ -14,6 +14,7 @@ import time_machine
 from django.urls import reverse
 
 from accounts.models import Project, Role
+from accounts.services.staff import StaffGroup
 from billing.invoicing.focus import FocusRow, Kind, columns, quantity_of, unit_of
 from billing.management.commands.focus_table import focus_table
 from billing.models import Invoice
@@ -21,6 +22,7 @@ from billing.selectors.focus import focus_of_days, focus_of_invoice
 from billing.selectors.invoice_export import usd
 from billing.selectors.spend import spend_lines
 from billing.services.contracts import AgreedCommitment, AgreedPrice
+from billing.services.credit_notes import issue_credit_note
 from billing.services.invoices import draft_invoice, void_invoice
 from billing.services.month_closing import close_months_of, invoice_above_thresholds
 from billing.services.usage import record_usage
@@ -28,6 +30,7 @@ from dev.paths import ROOT
 from portal.lib.money import NANO_PER_USD
 from portal.lib.periods import Period, day_of, month_of
 from portal.lib.tenancy import as_platform
+from tests.accounts.test_legal_holds import make_staff
 from tests.billing.test_invoice_tiers import publish
 from tests.billing.test_services_invoices import (
     DOLLAR,
@@ -42,7 +45,7 @@ from tests.billing.test_services_invoices import (
     use,
 )
 from tests.factories.accounts import make_membership, make_organization, make_project
-from tests.factories.billing import make_bought_credit, make_contract, make_record
+from tests.factories.billing import make_bought_credit, make_contract, make_credit_note, make_record
 from tests.factories.catalog import make_price
 from tests.factories.terms import put_terms_in_force
 from tests.visits import signed_in
@@ -263,6 +266,34 @@ def test_bought_credit_says_so(project):
 
     kinds = {row.x_GrantKind: row.BilledCost for row in rows if row.ChargeCategory == "Credit"}
     assert kinds == {"given": "-5.00", "bought": "-1.00"}
+
+
+def test_a_credit_note_is_rows_of_its_own_under_its_number(project):
+    allow(project, 100)
+    use(project, DOLLAR * 15)
+    invoice = close(project, terms=ON_TERMS)
+    before = rows_of(invoice)
+    proposed = make_credit_note(invoice, now=DUE)
+    assert rows_of(invoice) == before
+
+    note = issue_credit_note(note=proposed, by=make_staff(StaffGroup.FINANCE), now=DUE)
+
+    rows = list(focus_of_invoice(project.organization, invoice))
+    assert [row for row in rows if row.InvoiceId == invoice.number] == before
+    taken = [row for row in rows if row.InvoiceId == note.number]
+    assert [misfits(row) for row in taken] == [[]] * 3
+    assert by_kind(taken) == {"credit_note": Decimal(-15), "credit": Decimal(5), "tax": Decimal("-1.90")}
+    assert total(rows) == 0
+    assert {(row.ChargeClass, row.BillingPeriodStart[:7], row.ChargePeriodStart[:7]) for row in taken} == {
+        ("Correction", "2026-11", "2026-10")
+    }
+    assert {row.ChargeCategory: row.SubAccountName for row in taken} == {
+        "Adjustment": "Search",
+        "Credit": "Search",
+        "Tax": None,
+    }
+    october = focus_of_days(project.organization, month_of(OCTOBER))
+    assert [row for row in october if row.InvoiceId == note.number] == taken
 
 
 def test_parts_of_a_month_have_rows_of_their_own(project):

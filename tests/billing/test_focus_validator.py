@@ -18,6 +18,7 @@ from dev.paths import ROOT
 from portal.lib.exports import csv_lines
 from tests.billing.test_focus import project
 from tests.billing.test_services_invoices import DOLLAR, NOVEMBER, OCTOBER, ON_TERMS, allow, close, use
+from tests.factories.billing import make_issued_note
 
 pytestmark = [
     pytest.mark.django_db,
@@ -60,8 +61,11 @@ def test_the_validator_finds_nothing_but_what_contradicts_itself(validator, proj
     use(project, DOLLAR * 2, OCTOBER.replace(day=22), now=NOVEMBER.start.replace(day=4))
     use(project, DOLLAR * 3, NOVEMBER.start.replace(day=5))
     invoice = close(project, now=NOVEMBER.end.replace(day=3), terms=ON_TERMS)
+    note = make_issued_note(invoice, now=NOVEMBER.end.replace(day=4))
     file = tmp_path / "costs.csv"
-    file.write_text("".join(csv_lines(FocusRow, focus_of_invoice(project.organization, invoice))))
+    rows = list(focus_of_invoice(project.organization, invoice))
+    assert {row.InvoiceId for row in rows} == {invoice.number, note.number}
+    file.write_text("".join(csv_lines(FocusRow, rows)))
 
     done = subprocess.run(
         [

@@ -145,6 +145,22 @@ def test_one_that_cannot_be_kept_holds_no_other_up(invoice, folder, caplog):
     assert keep() == 1
 
 
+def test_those_that_fail_for_ever_give_way_to_the_others(invoice, folder, monkeypatch):
+    monkeypatch.setattr("billing.services.invoice_files.BATCH", 1)
+    other = make_project(make_organization("Umbrella"))
+    allow(other, 100)
+    use(other, DOLLAR, LONG_AGO)
+    close(other, CLOSED + timedelta(hours=1), ON_TERMS)
+    folder.mkdir()
+    (folder / invoice.organization.public_id).write_text("in the way")
+
+    assert keep() == 0
+    assert keep(DUE + timedelta(hours=1)) == 1
+    assert InvoiceFile.objects.get().organization_id == other.organization_id
+    (folder / invoice.organization.public_id).unlink()
+    assert keep(DUE + timedelta(hours=2)) == 1
+
+
 def test_an_attempt_that_was_cut_off_leaves_the_next_alone(invoice, client):
     storage = storages[STORAGE]
     keep()

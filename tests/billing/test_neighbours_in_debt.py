@@ -13,7 +13,7 @@ from accounts.services.staff import StaffGroup
 from billing.invoicing.matching import Match
 from billing.models import AccountKind, Invoice, Payment, SpendCap, Standing
 from billing.selectors.details import details_rows
-from billing.selectors.disputes import staff_dispute_rows
+from billing.selectors.disputes import staff_dispute_rows, warned_rows
 from billing.selectors.refunds import staff_refund_rows
 from billing.selectors.standing import overdue_cents
 from billing.selectors.terms import debt_of, owed_nano_of, terms_rows
@@ -113,6 +113,15 @@ def test_staff_looks_at_one_organization_or_at_all(ours, neighbour, rows_of):
 
     assert {row.organization for row in rows_of(ours)} == {"Ours"}
     assert {row.organization for row in rows_of(None)} == {"Ours", "Neighbour"}
+
+
+def test_staff_looks_at_warnings_of_one_organization_or_of_all(ours, neighbour):
+    for organization in (neighbour, ours):
+        payment = make_payment(organization, state=Payment.State.SUCCEEDED)
+        Payment.objects.filter(pk=payment.pk).update(fraud_warned_at=ISSUED, fraud_warning="issfr_1")
+
+    assert {row.organization for row in warned_rows(ours)} == {"Ours"}
+    assert {row.organization for row in warned_rows(None)} == {"Ours", "Neighbour"}
 
 
 # --- Terms ---------------------------------------------------------------------------------------

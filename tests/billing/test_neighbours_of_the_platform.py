@@ -28,7 +28,6 @@ from billing.services.contracts import (
     draft_contract,
     publish_contract,
 )
-from billing.services.credit_notes import issue_credit_note
 from billing.services.credits import lock_cap
 from billing.services.invoice_settling import settle_invoice
 from billing.services.invoices import draft_invoice, void_invoice
@@ -48,7 +47,7 @@ from tests.factories.billing import (
     close_month_before,
     make_anomaly,
     make_contract,
-    make_credit_note,
+    make_issued_note,
     make_payment,
     make_price_notice,
     make_record,
@@ -155,7 +154,7 @@ def test_what_is_paid_and_taken_back_is_room_here_alone(ours, neighbour):
     settle_invoice(invoice=invoice, paid_into=AccountKind.CASH, now=NOW)
     assert room_of(neighbour) == before
 
-    issue_credit_note(note=make_credit_note(invoice), issued_by="user_other", now=NOW)
+    make_issued_note(invoice)
     assert room_of(neighbour) == before
 
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from django.db import DatabaseError, transaction
 
-from accounts.models import Project
+from accounts.models import Project, User
+from accounts.services.staff import StaffGroup
 from billing.models import AccountKind, CreditNote, Invoice, Route
 from billing.selectors import prove_ledger
 from billing.services.credit_notes import (
@@ -18,6 +19,7 @@ from billing.services.invoice_settling import settle_invoice
 from billing.services.invoices import void_invoice
 from portal.lib.errors import DomainError
 from portal.lib.money import NANO_PER_USD
+from tests.accounts.test_legal_holds import make_staff
 from tests.billing.test_services_invoices import (
     DOLLAR,
     DUE,
@@ -31,7 +33,7 @@ from tests.billing.test_services_invoices import (
     starter,
     use,
 )
-from tests.factories.accounts import make_organization, make_project
+from tests.factories.accounts import make_organization, make_project, make_user
 from tests.factories.catalog import make_price
 
 pytestmark = pytest.mark.django_db
@@ -55,12 +57,16 @@ def invoice(project: Project) -> Invoice:
     return invoice
 
 
-def propose(invoice: Invoice, *positions: int) -> CreditNote:
-    return propose_credit_note(invoice=invoice, positions=positions, reason="Outage", proposed_by="user_a", now=DUE)
+def clerk() -> User:
+    return make_staff(StaffGroup.FINANCE)
+
+
+def propose(invoice: Invoice, *positions: int, by: User | None = None) -> CreditNote:
+    return propose_credit_note(invoice=invoice, positions=positions, reason="Outage", by=by or clerk(), now=DUE)
 
 
 def issue(invoice: Invoice, *positions: int) -> CreditNote:
-    return issue_credit_note(note=propose(invoice, *positions), issued_by="user_b", now=DUE)
+    return issue_credit_note(note=propose(invoice, *positions), by=clerk(), now=DUE)
 
 
 def test_notes_over_all_lines_leave_nothing(project, invoice):
@@ -98,23 +104,51 @@ def test_what_was_paid_is_owed_back(project, invoice):
 
 
 def test_a_note_is_issued_once_and_by_somebody_else(invoice):
-    note = propose(invoice, 1)
+    proposer, issuer = clerk(), clerk()
+    note = propose(invoice, 1, by=proposer)
     with pytest.raises(UnableToCredit, match="Somebody else"):
-        issue_credit_note(note=note, issued_by="user_a", now=DUE)
+        issue_credit_note(note=note, by=proposer, now=DUE)
 
-    first = issue_credit_note(note=note, issued_by="user_b", now=DUE)
-    assert issue_credit_note(note=note, issued_by="user_b", now=DUE) == first
+    first = issue_credit_note(note=note, by=issuer, now=DUE)
+    assert issue_credit_note(note=note, by=issuer, now=DUE) == first
     assert prove_ledger().is_whole
     with pytest.raises(UnableToCredit, match="decided already"):
-        decline_credit_note(note=note, declined_by="user_b", now=DUE)
+        decline_credit_note(note=note, by=issuer, now=DUE)
     with pytest.raises(DatabaseError, match="not change"), transaction.atomic():
         CreditNote.objects.update(amount_cents=1)
 
 
 def test_a_declined_note_frees_its_lines(invoice):
-    decline_credit_note(note=propose(invoice, 1), declined_by="user_a", now=DUE)
+    proposer = clerk()
+    decline_credit_note(note=propose(invoice, 1, by=proposer), by=proposer, now=DUE)
 
     assert issue(invoice, 1).number == "HR-CN-000001"
+
+
+@pytest.mark.parametrize("group", [None, *StaffGroup])
+def test_only_finance_proposes_and_decides(invoice, group):
+    note, somebody = propose(invoice, 1), make_staff(group) if group else make_user()
+    if group is StaffGroup.FINANCE:
+        issue_credit_note(note=note, by=somebody, now=DUE)
+        decline_credit_note(note=propose(invoice, 2, by=somebody), by=somebody, now=DUE)
+        return
+
+    for step in (
+        lambda: propose(invoice, 2, by=somebody),
+        lambda: issue_credit_note(note=note, by=somebody, now=DUE),
+        lambda: decline_credit_note(note=note, by=somebody, now=DUE),
+    ):
+        with pytest.raises(UnableToCredit, match="You may not do this with credit notes"):
+            step()
+    assert CreditNote.objects.values_list("status", flat=True).get() == "proposed"
+
+
+def test_who_left_the_staff_decides_nothing(invoice):
+    note, left = propose(invoice, 1), clerk()
+    left.is_staff = False
+
+    with pytest.raises(UnableToCredit, match="may not"):
+        issue_credit_note(note=note, by=left, now=DUE)
 
 
 @pytest.mark.parametrize("positions", [(), (3,), (1, 1)])
@@ -129,7 +163,7 @@ def test_a_line_is_taken_back_once_and_for_a_reason(invoice):
     with pytest.raises(UnableToCredit, match="Another credit note"):
         propose(invoice, 1, 2)
     with pytest.raises(UnableToCredit, match="Say why"):
-        propose_credit_note(invoice=invoice, positions=[2], reason=" ", proposed_by="user_a", now=DUE)
+        propose_credit_note(invoice=invoice, positions=[2], reason=" ", by=clerk(), now=DUE)
 
 
 def test_a_credited_invoice_is_not_voided_and_a_void_one_not_credited(invoice):

@@ -13,7 +13,6 @@ from accounts.services.staff import StaffGroup
 from billing.invoicing.dunning import SCHEDULE, Event, Letter, State, UnknownTransition, transition
 from billing.models import AccountKind, Invoice, Reservation, SpendCap, Standing, StandingLetter
 from billing.services.caps import CapTarget, UnableToSetCap, set_cap
-from billing.services.credit_notes import issue_credit_note, propose_credit_note
 from billing.services.invoice_settling import give_up_invoice, settle_invoice
 from billing.services.limits import Payer
 from billing.services.month_closing import close_months_of
@@ -33,7 +32,7 @@ from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import make_staff
 from tests.billing.test_worked_numbers import number, table
 from tests.factories.accounts import make_membership, make_organization, make_project
-from tests.factories.billing import make_record
+from tests.factories.billing import make_issued_note, make_record
 from tests.factories.catalog import make_price
 from tests.factories.terms import put_terms_in_force
 from tests.support import undone
@@ -167,8 +166,7 @@ def test_who_pays_is_good_at_once_from_every_state(project, state):
 def test_a_credit_note_over_all_of_it_is_as_good_as_a_payment(project):
     now = come_to(project, State.GRACE)
 
-    note = propose_credit_note(invoice=invoice_of(project), positions=[1], reason="x", proposed_by="user_a", now=now)
-    issue_credit_note(note=note, issued_by="user_b", now=now)
+    make_issued_note(invoice_of(project), now=now)
 
     assert state_of(project) == "good"
 

@@ -1,14 +1,15 @@
 """The scheduled work runs as the platform role and may run twice."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
+import time_machine
 from django.db import connection
 from django.utils import timezone
 
 from billing import tasks
 from billing.models import Reservation, SpendCap, UsageEvent
-from billing.services.partitions import make_partitions
+from billing.services.partitions import make_partitions, watch_partitions
 from billing.services.usage import record_usage
 from portal.lib.tenancy import as_platform
 from tests.factories.accounts import make_organization, make_project
@@ -52,6 +53,21 @@ def test_makes_a_week_of_partitions_ahead():
             name = f"billing_usageevent_{timezone.now() + timedelta(days=days):%Y%m%d}"
             cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
             assert cursor.fetchone() == (True,)
+
+
+def test_a_job_that_makes_no_partitions_any_more_is_noticed_by_another(caplog):
+    last = timezone.now().date() + timedelta(days=8)
+    tasks.make_partitions()
+    assert watch_partitions(now=timezone.now()) == []
+    tasks.reconcile()
+    assert "running_out" not in caplog.text
+
+    # Four days from the last that was made: nobody has made one since.
+    late = datetime.combine(last - timedelta(days=3), time(12), tzinfo=UTC)
+    assert watch_partitions(now=late) == [last + timedelta(days=1)]
+    with time_machine.travel(late, tick=False):
+        tasks.reconcile()
+    assert "billing.partitions.running_out" in caplog.text
 
 
 def test_counts_events_of_days_without_a_partition_reports_them_and_moves_them_home(caplog):

@@ -10,7 +10,6 @@ from accounts.models import AuditEvent, OrganizationTerms, Project, User
 from accounts.services.staff import StaffGroup
 from billing.models import AccountKind, CreditGrant, Invoice, Reservation, Route, SpendCap
 from billing.selectors import balance_of, prove_ledger
-from billing.services.credit_notes import issue_credit_note, propose_credit_note
 from billing.services.credits import Award, award_credit
 from billing.services.invoice_settling import give_up_invoice, settle_invoice
 from billing.services.invoices import void_invoice
@@ -33,7 +32,7 @@ from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import make_staff
 from tests.billing.test_worked_numbers import number, table
 from tests.factories.accounts import make_organization, make_project
-from tests.factories.billing import make_record
+from tests.factories.billing import make_issued_note, make_record
 from tests.factories.catalog import make_price
 from tests.factories.terms import make_terms, put_terms_in_force
 
@@ -241,8 +240,7 @@ def test_voiding_giving_up_and_crediting_keep_room_and_debt_together(project):
     void_invoice(invoice=close(project), now=ISSUED)
     assert (room(project), owed(project)) == (60, 0)
     invoice = close(project)
-    note = propose_credit_note(invoice=invoice, positions=[1], reason="Outage", proposed_by="user_a", now=ISSUED)
-    issue_credit_note(note=note, issued_by="user_b", now=ISSUED)
+    make_issued_note(invoice, now=ISSUED)
     assert (room(project), owed(project), given(project)) == (105, 0, 100)
 
     use(project, 50, ISSUED)

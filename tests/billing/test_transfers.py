@@ -17,7 +17,6 @@ from billing.models import AccountKind, BankTransfer, CreditGrant, Invoice, Rout
 from billing.selectors import balance_of, prove_ledger
 from billing.selectors.owed import still_due_cents
 from billing.selectors.staff_receivables import receivables
-from billing.services.credit_notes import issue_credit_note, propose_credit_note
 from billing.services.invoice_settling import give_up_invoice, settle_invoice
 from billing.services.invoice_states import UnableToInvoice
 from billing.services.invoices import void_invoice
@@ -39,7 +38,7 @@ from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import make_staff
 from tests.billing.test_worked_numbers import table
 from tests.factories.accounts import make_membership, make_organization, make_project
-from tests.factories.billing import make_record
+from tests.factories.billing import make_issued_note, make_record
 from tests.factories.catalog import make_price
 from tests.factories.terms import make_transfer, put_terms_in_force
 from tests.support import undone
@@ -318,8 +317,7 @@ def test_what_was_paid_or_credited_meanwhile_is_not_paid_again(organization, fir
         for invoice in (old, new)
     )
     settle_invoice(invoice=old, paid_into=AccountKind.CASH, now=NEXT)
-    note = propose_credit_note(invoice=new, positions=[1], reason="Outage", proposed_by="user_a", now=NEXT)
-    issue_credit_note(note=note, issued_by="user_b", now=NEXT)
+    make_issued_note(new, now=NEXT)
 
     for transfer in (whole, credited):
         with pytest.raises(UnableToChangeTransfer, match="record it again"):

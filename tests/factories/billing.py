@@ -5,6 +5,7 @@ from itertools import count
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from accounts.models import Organization, Project, User
+from accounts.services.staff import StaffGroup
 from billing.models import (
     AnomalyMails,
     AutoReload,
@@ -16,6 +17,7 @@ from billing.models import (
     CreditGrant,
     CreditNote,
     Dispute,
+    GivenUpDebt,
     Goodwill,
     Invoice,
     Payment,
@@ -28,7 +30,7 @@ from billing.models import (
 )
 from billing.services.caps import CapTarget, set_cap
 from billing.services.contracts import AgreedCommitment, AgreedPrice
-from billing.services.credit_notes import propose_credit_note
+from billing.services.credit_notes import issue_credit_note, propose_credit_note
 from billing.services.credits import Award, add_credit, lock_cap
 from billing.services.limits import Payer
 from billing.services.month_closing import close_month
@@ -39,6 +41,7 @@ from catalog.models import Price
 from portal.lib.money import NANO_PER_CENT, NANO_PER_USD
 from portal.lib.periods import day_of, hour_of, month_of
 from portal.lib.tiers import stored
+from tests.accounts.test_legal_holds import make_staff
 from tests.factories.accounts import make_user
 from tests.factories.catalog import make_price
 
@@ -303,15 +306,31 @@ def make_invoice(project: Project, quantity: int = 1_000_000, *, now: datetime =
     return made or Invoice.objects.owned_by(project.organization).of_period(month).live().get()
 
 
-def make_credit_note(invoice: Invoice, reason: str = "Outage", *, now: datetime = NOW) -> CreditNote:
-    """A credit note over the first line that is proposed."""
-    return propose_credit_note(invoice=invoice, positions=[1], reason=reason, proposed_by="user_staff", now=now)
+def make_credit_note(invoice: Invoice, reason: str = "Outage", *, position: int = 1, now: datetime = NOW) -> CreditNote:
+    """A credit note over one line that is proposed."""
+    clerk = make_staff(StaffGroup.FINANCE)
+    return propose_credit_note(invoice=invoice, positions=[position], reason=reason, by=clerk, now=now)
+
+
+def make_issued_note(invoice: Invoice, *, position: int = 1, now: datetime = NOW) -> CreditNote:
+    """A credit note over one line that a second person issued."""
+    note = make_credit_note(invoice, position=position, now=now)
+    return issue_credit_note(note=note, by=make_staff(StaffGroup.FINANCE), now=now)
 
 
 def make_goodwill(organization: Organization, reason: str = "Outage of a day", *, now: datetime = NOW) -> Goodwill:
     """Ten dollars that somebody of staff proposed to give."""
     return Goodwill.objects.create(
         organization=organization, amount_cents=10_00, reason=reason, proposed_by="user_staff", proposed_at=now
+    )
+
+
+def make_given_up_debt(
+    organization: Organization, reason: str = "Out of business", *, now: datetime = NOW
+) -> GivenUpDebt:
+    """A dollar that somebody of staff proposed to give up, as a row."""
+    return GivenUpDebt.objects.create(
+        organization=organization, amount_cents=1_00, reason=reason, proposed_by="user_staff", proposed_at=now
     )
 
 

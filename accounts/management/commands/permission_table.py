@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from accounts.models import (
+    CLOSED_WHILE_STOPPED,
     PERMISSION_OF_SCOPE,
     PERMISSIONS_OF_PROJECT_ROLE,
     PERMISSIONS_OF_ROLE,
@@ -40,6 +41,15 @@ for changing and rotating a key that has the scope, and for enabling a service a
 somebody made for themselves ends when its owner may no longer give its scopes.
 """
 
+STOPPED = """
+## What is open while work is stopped for an unpaid bill
+
+Pages and answers are read as ever. What a suspended or terminated organization may change besides depends on the
+permission, or the permission that a key's scope stands for; refusals answer 402 with the way back. Departing from it,
+keys and service accounts are revoked, disabled and deleted, instances stopped and ended and SSH keys deleted, and caps
+are not touched. `tests/test_suspended_doors.py` has every operation.
+"""
+
 
 def permission_table() -> str:
     given = [one for one in Permission if any(one in of for of in PERMISSIONS_OF_PROJECT_ROLE.values())]
@@ -48,7 +58,10 @@ def permission_table() -> str:
         "Permission", list(ProjectRole), [(_named(one), _marks(one, PERMISSIONS_OF_PROJECT_ROLE)) for one in given]
     )
     scopes = _table("Scope", [*Role, *ProjectRole], [(_named(scope), _givers(scope)) for scope in Scope])
-    return f"{HEAD}\n{roles}{PROJECTS}\n{parts}{SCOPES}\n{scopes}"
+    closed = _table(
+        "Permission", ["Open"], [(_named(one), ["no" if one in CLOSED_WHILE_STOPPED else "yes"]) for one in Permission]
+    )
+    return f"{HEAD}\n{roles}{PROJECTS}\n{parts}{SCOPES}\n{scopes}{STOPPED}\n{closed}"
 
 
 def _named(one: Permission | Scope) -> str:
@@ -67,9 +80,10 @@ def _givers(scope: Scope) -> list[str]:
     return [*_marks(PERMISSION_OF_SCOPE[scope], PERMISSIONS_OF_ROLE), *by_part]
 
 
-def _table(head: str, columns: Sequence[Role | ProjectRole], rows: Sequence[tuple[str, list[str]]]) -> str:
+def _table(head: str, columns: Sequence[Role | ProjectRole | str], rows: Sequence[tuple[str, list[str]]]) -> str:
+    labels = [column.label if isinstance(column, Role | ProjectRole) else column for column in columns]
     lines = [
-        f"| {head} | " + " | ".join(str(column.label) for column in columns) + " |",
+        f"| {head} | " + " | ".join(map(str, labels)) + " |",
         "| --- |" + " --- |" * len(columns),
         *(f"| {name} | " + " | ".join(marks) + " |" for name, marks in rows),
     ]

@@ -44,15 +44,18 @@ def open_dispute(account: Account, charge: Body, *, reason: str, is_inquiry: boo
     return dispute
 
 
-def end_dispute(account: Account, dispute: Body, *, won: bool) -> Body:
-    """Decide a dispute; when it is won the money comes back, the fee does not. Raises Refused when it has ended."""
+def end_dispute(account: Account, dispute: Body, *, won: bool, fee_back: bool = False) -> Body:
+    """Decide a dispute; when it is won the money comes back, and the fee if `fee_back`.
+
+    Raises Refused when it has ended.
+    """
     if dispute["status"] not in _OPEN:
         raise Refused(f"The dispute has ended: it is {dispute['status']}.", param="dispute")
     previous = {"status": dispute["status"]}
     is_inquiry = dispute["status"].startswith("warning_")
     dispute["status"] = "warning_closed" if is_inquiry else "won" if won else "lost"
     if won and not is_inquiry:
-        _move(account, dispute, dispute["amount"])
+        _move(account, dispute, dispute["amount"], fee=-DISPUTE_FEE if fee_back else 0)
         account.emit("charge.dispute.funds_reinstated", dispute)
     account.emit("charge.dispute.closed", dispute, previous)
     return dispute

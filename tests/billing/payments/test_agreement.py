@@ -8,10 +8,12 @@ import time_machine
 from django.utils import timezone
 from structlog.testing import capture_logs
 
+from billing.demo_stripe.handlers.disputes import DISPUTE_FEE
 from billing.gateways.payment_provider import PaymentSeen
 from billing.models import AccountKind, Difference, LedgerAccount, LedgerEntry, Payment, Reconciliation
 from billing.models.reconciliation import ReconciliationJob
 from billing.selectors import prove_ledger
+from billing.services.disputes import read_dispute
 from billing.services.nightly import reconcile
 from billing.services.payments import read_payment, settle_payment
 from portal.lib.money import NANO_PER_CENT
@@ -93,6 +95,39 @@ def test_a_payout_is_posted_to_the_book_of_each_whose_money_is_in_it(double, pai
     assert payout["amount"] == 2500 - FEE_OF_25 + 10_000 - 320
     assert cents(organization)[AccountKind.CASH_IN_TRANSIT] == cents(other)[AccountKind.CASH_IN_TRANSIT] == 0
     assert prove_ledger().is_whole
+
+
+@pytest.mark.parametrize("outcome", ["won", "lost"])
+def test_the_fee_of_a_dispute_is_posted_and_everything_agrees(double, paid, organization, outcome):
+    charge = double.v1.payment_intents.retrieve(paid.stripe_payment_intent_id).latest_charge
+    dispute = double.control("dispute", charge=charge)
+    read_dispute(stripe_id=dispute["id"], now=timezone.now())
+    double.control("dispute", dispute=dispute["id"], outcome=outcome)
+    read_dispute(stripe_id=dispute["id"], now=timezone.now())
+
+    night()
+
+    assert found() == []
+    assert cents(organization)[AccountKind.FEES] == FEE_OF_25 + DISPUTE_FEE
+    back = 2500 if outcome == "won" else 0
+    assert cents(organization)[AccountKind.CASH_IN_TRANSIT] == back - FEE_OF_25 - DISPUTE_FEE
+    assert prove_ledger().is_whole
+
+
+def test_a_fee_that_is_given_back_is_posted_once(paid, organization, double):
+    charge = double.v1.payment_intents.retrieve(paid.stripe_payment_intent_id).latest_charge
+    dispute = double.control("dispute", charge=charge)
+    read_dispute(stripe_id=dispute["id"], now=timezone.now())
+    double.control("dispute", dispute=dispute["id"], outcome="won", fee_back=True)
+    read_dispute(stripe_id=dispute["id"], now=timezone.now())
+
+    for _ in range(2):
+        night()
+        Reconciliation.objects.all().delete()
+
+    assert found() == []
+    assert cents(organization)[AccountKind.FEES] == FEE_OF_25
+    assert cents(organization)[AccountKind.CASH_IN_TRANSIT] == 2500 - FEE_OF_25
 
 
 def test_a_payment_that_was_not_charged_is_found_and_named(paid):

@@ -19,6 +19,16 @@ from billing.services.payments import mail_payments, read_payment
 from billing.services.refunds import UnableToRefund
 from billing.services.standing import work_standings
 from billing.services.standing_mails import mail_letters
+from billing.services.transfers import (
+    ArrivedTransfer,
+    UnableToChangeTransfer,
+    UnableToRecordTransfer,
+    confirm_transfer,
+    dispute_transfer,
+    mail_transfers,
+    record_transfer,
+    take_back_transfer,
+)
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import as_platform
 from tests.accounts.test_legal_holds import make_staff
@@ -232,6 +242,60 @@ def test_the_oldest_is_paid_first_and_staff_sees_how_old_the_rest_is(organizatio
     assert [(debt.cents, (now - debt.since).days) for debt in left] == [(300, 40), (200, 0)]
     assert list(row.ages) == ["2.00", "0.00", "3.00", "0.00", "0.00"]
     assert row.difference == "-5.00"  # rows without postings: no book says it
+
+
+def transferred(organization, cents, debt_cents, line="S-1"):
+    """What one of finance records and another confirms."""
+    now = timezone.now()
+    arrived = ArrivedTransfer(line, cents, now.date(), "Acme", debt_cents=debt_cents)
+    clerks = [make_staff(StaffGroup.FINANCE) for _ in range(2)]
+    with as_platform():
+        transfer = record_transfer(organization=organization, arrived=arrived, matches=None, by=clerks[0], now=now)
+        return confirm_transfer(transfer=transfer, by=clerks[1], now=now)
+
+
+def test_a_bank_transfer_pays_a_debt_as_finance_says_and_what_is_beyond_is_credit(double, browser, organization):
+    owing(double, browser, organization)
+    limit = limit_nano(organization)
+
+    transferred(organization, 1_00, 1_00)
+    assert (debts_of(organization.pk).cents, standing_of(organization)) == (300, "past_due")
+    transfer = transferred(organization, 5_00, 3_00, "S-2")
+
+    assert (debts_of(organization.pk).cents, standing_of(organization)) == (0, "good")
+    assert limit_nano(organization) == limit + 2 * NANO_PER_USD
+    assert differences(organization) == []
+    with as_platform():
+        assert mail_transfers(now=timezone.now()) == 2
+    assert "What payments that were taken back left owed" in mail.outbox[-1].body
+
+    people = [make_staff(StaffGroup.FINANCE) for _ in range(2)]
+    with as_platform():
+        now = timezone.now()
+        dispute_transfer(transfer=transfer, because="Of somebody else", by=people[0], now=now)
+        take_back_transfer(transfer=transfer, by=people[1], now=now)
+    assert debts_of(organization.pk).cents == 300
+    assert limit_nano(organization) == limit
+    assert differences(organization) == []
+    with as_platform():
+        work_standings(now=timezone.now())
+    assert standing_of(organization) == "past_due"
+
+
+def test_no_transfer_pays_more_of_a_debt_than_is_owed(double, browser, organization):
+    owing(double, browser, organization)
+    with pytest.raises(UnableToRecordTransfer, match=r"4\.00 are owed"):
+        transferred(organization, 10_00, 4_01)
+    with pytest.raises(UnableToRecordTransfer, match="more than has arrived"):
+        transferred(organization, 1_00, 2_00)
+
+    now, clerks = timezone.now(), [make_staff(StaffGroup.FINANCE) for _ in range(2)]
+    arrived = ArrivedTransfer("S-9", 4_00, now.date(), "Acme", debt_cents=4_00)
+    with as_platform():
+        waiting = record_transfer(organization=organization, arrived=arrived, matches=None, by=clerks[0], now=now)
+    transferred(organization, 1_00, 1_00, "S-10")
+    with as_platform(), pytest.raises(UnableToChangeTransfer, match=r"3\.00 are owed"):
+        confirm_transfer(transfer=waiting, by=clerks[1], now=now)
 
 
 def test_what_rows_say_and_books_do_not_is_named(double, browser, organization):
