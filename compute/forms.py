@@ -227,7 +227,7 @@ class SshKeyForm(forms.Form):
 def refuse_key(form: forms.Form, field: str, error: InvalidSshKey | DuplicateSshKey) -> None:
     """Say beside the field why the pasted key was refused; a private one is not put back into the page."""
     form.add_error(field, str(error))
-    if isinstance(error, PrivateKeyGiven):
+    if isinstance(error, PrivateKeyGiven) and isinstance(form.data, QueryDict):
         data = form.data.copy()
         data[field] = ""
         form.data = data
