@@ -1,10 +1,10 @@
 # One file of commands; `make help` lists them. Everything below installs what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up test check fix prove bench screenshots reset lock migrations
+.PHONY: help up test check fix prove prove-machine bench screenshots reset lock migrations
 SHELL := /bin/sh
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 up: ## Run the portal here: installs, migrates, starts everything, prints where to look
 	@dev/with run python -m dev.up
@@ -20,6 +20,9 @@ fix: ## Let the formatters and the linter repair what they can
 
 prove: ## The full counts behind the promises (up to 75 minutes)
 	@dev/with dev python -m dev.test --prove
+
+prove-machine: ## The machine over all of billing: make prove-machine RUNS=20000; goes on where it was stopped
+	@dev/with dev python -m dev.prove_machine $(RUNS)
 
 bench: ## Print every benchmark's table; results are kept in var/bench/
 	@dev/with dev python -m bench

@@ -54,7 +54,7 @@ from tests.billing.test_services_invoices import ON_TERMS, SKU, allow, take_back
 from tests.factories.accounts import make_organization, make_project
 from tests.factories.catalog import make_price, make_sku
 
-RUNS, STEPS = (80, 30) if os.environ.get("PROVE") else (6, 15)
+RUNS, STEPS = (80, 30) if os.environ.get("PROVE") else (4, 15)
 START = datetime(2028, 1, 25, tzinfo=UTC)  # before a leap day
 # Nothing of it ends on a cent, and hours lie within the time in which usage may be late.
 QUANTITIES = st.integers(1, 50) | st.integers(1, 400_000)

@@ -1,11 +1,14 @@
 """Every second is in exactly one invoice: month ends, leap days and the days on which clocks change (W10)."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,3 +77,78 @@ def test_usage_around_every_end_of_a_month_is_billed_once():
     assert sum(step.quantity_after - step.quantity_before for step in steps) == used - 1_000
     periods = list(Invoice.objects.order_by("period_start").values_list("period_start", "period_end"))
     assert all(end == start for (_, end), (start, _) in pairwise(periods))
+
+
+# Where people live who look at their invoices: east and west of all, with halves of hours, and with clocks that change.
+ZONES = [
+    ZoneInfo(name)
+    for name in (
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "Asia/Kolkata",
+        "Pacific/Auckland",
+        "Pacific/Kiritimati",
+        "America/St_Johns",
+        "Pacific/Pago_Pago",
+    )
+]
+# Two leap years and what lies between; whoever begins on 31 January has no such day in most months that follow.
+BEGUN, YEARS = date(2027, 1, 31), range(2027, 2033)
+
+
+def odd_dates(count: int, chance: Random) -> list[date]:
+    """Return days on which a calendar does something, and where they are fewer others too, in their order.
+
+    Months that begin and end, leap days, clocks that change, and the 29th to 31st: those that a month may not have.
+    """
+    days = [BEGUN + timedelta(days=number) for number in range((date(YEARS.stop, 1, 31) - BEGUN).days)]
+    ends = {day for day in days if 1 in (day.day, (day + timedelta(days=1)).day)}
+    changes = {day for day in days for zone in ZONES if changes_clocks(day, zone)}
+    odd = sorted(ends | changes | {day for day in days if day.day in (29, 30, 31)})
+    if len(odd) < count:
+        return sorted([*odd, *chance.sample(sorted(set(days) - set(odd)), count - len(odd))])
+    return sorted(chance.sample(odd, count))
+
+
+def changes_clocks(day: date, zone: ZoneInfo) -> bool:
+    midnight = datetime.combine(day, time(), zone)
+    return midnight.utcoffset() != datetime.combine(day + timedelta(days=1), time(), zone).utcoffset()
+
+
+def instants_of(day: date, zone: ZoneInfo) -> list[datetime]:
+    """Return a day's local beginning and the hour in which clocks change, each a second before, at, and after it."""
+    at = [datetime.combine(day, time(hour), zone) for hour in (0, 2, 3)] if changes_clocks(day, zone) else []
+    at = at or [datetime.combine(day, time(), zone)]
+    return [one.astimezone(UTC) + timedelta(seconds=seconds) for one in at for seconds in (-1, 0, 1)]
+
+
+@pytest.mark.django_db
+def test_every_second_around_what_calendars_do_is_in_exactly_one_invoice_wherever_people_live():
+    make_price("model.demo.input", NANO_PER_USD, 1_000_000, active_from=datetime(2026, 1, 1, tzinfo=UTC))
+    project = make_project(make_organization())
+    chance = Random(DATES)
+    days = odd_dates(DATES, chance)
+    uses = [(at, zone) for day in days for zone in chance.sample(ZONES, 2) for at in instants_of(day, zone)]
+    uses.sort(key=lambda use: use[0])
+    used: Counter[datetime] = Counter()
+    closed = month_of(uses[0][0]).start
+
+    for number, (at, zone) in enumerate(uses):
+        # Nothing depends on the clock of whoever looks, nor on the hour at which months are closed.
+        with timezone.override(zone):
+            if at >= month_of(closed).end + GRACE:
+                closed = month_of(at - GRACE).start
+                close_months_of(organization=project.organization, now=at)
+            use(project, 1_000 + number, at, now=at)
+        used[hour_of(at)] += 1_000 + number
+    close_months_of(organization=project.organization, now=month_of(uses[-1][0]).end + GRACE)
+
+    billed: Counter[datetime] = Counter()
+    for step in InvoicedBucket.objects.select_related("invoice"):
+        billed[step.hour] += step.quantity_after - step.quantity_before
+        assert step.invoice.period_start <= step.hour < step.invoice.period_end
+    assert billed == used
+    for start, end in Invoice.objects.values_list("period_start", "period_end"):
+        assert (start, end) == (month_of(start).start, month_of(start).end)
+    assert Invoice.objects.values("period_start").distinct().count() == Invoice.objects.count()

@@ -1,6 +1,6 @@
 """Any sequence of reserving, using, correcting, retrying and letting time pass keeps the books (laws: billing.md 5.1).
 
-50 runs here, the full count in `make prove`.
+15 runs here, the full count in `make prove`. Over all of billing: test_whole_machine.py.
 """
 
 import os
@@ -48,7 +48,7 @@ from tests.factories.catalog import make_price
 LIMIT = 5 * NANO_PER_USD
 # A million tokens of the first, and 1,000 seconds of the second, are a share of the cap that reaches it soon.
 SKUS = ("model.demo.input", "instance.gpu_1x.surplus")
-RUNS, STEPS = (1000, 40) if os.environ.get("PROVE") else (50, 12)
+RUNS, STEPS = (1000, 40) if os.environ.get("PROVE") else (15, 12)
 
 
 class Books(RuleBasedStateMachine):
