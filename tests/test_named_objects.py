@@ -74,6 +74,7 @@ CURSORS = {
     "billing:api-cap-list": "cap",
     "billing:api-invoice-list": "invoice",
     "billing:cap-list": "cap",
+    "billing:tag-list": "project",
     "billing:credit": "payment",
     "compute:instance-list": "instance",
 }

@@ -33,7 +33,7 @@ OPEN = {
     *("billing:top-up", "billing:debt-pay", "billing:invoice-pay", "billing:payment-again", "billing:payment-cancel"),
     *("billing:payment-refund", "billing:card-add", "billing:card-default", "billing:card-remove"),
     *("billing:customer-portal", "billing:auto-reload", "billing:details", "billing:anomaly-mails"),
-    "billing:tag-list",
+    "billing:project-tags",
     *("organization-export", "accounts:member-leave", "accounts:ownership-transfer"),
     *("accounts:organization-delete", "accounts:organization-keep", "accounts:organization-settings"),
     *("accounts:member-invite", "accounts:member-role", "accounts:member-remove"),
