@@ -73,6 +73,7 @@ CURSORS = {
     "accounts:service-account-list": "service_account",
     "billing:api-cap-list": "cap",
     "billing:api-invoice-list": "invoice",
+    "billing:api-project-tags": "project",
     "billing:cap-list": "cap",
     "billing:tag-list": "project",
     "billing:credit": "payment",

@@ -154,6 +154,7 @@ ELSEWHERE = {
     "billing/selectors/anomalies.py:_reported:0": PLATFORM,
     "billing/selectors/anomalies.py:series_of:0": PLATFORM,
     "billing/selectors/closing.py:closed_until:0": PLATFORM,
+    "billing/selectors/disputes.py:is_disputed:0": SPENDING,
     "billing/selectors/keys.py:spend_of_resource:0": SPENDING,
     "billing/selectors/ledger.py:trial_balance_of:0": PLATFORM,
     "billing/selectors/staff_contracts.py:contract_rows:0": PLATFORM,

@@ -10,15 +10,16 @@ from datetime import timedelta
 import pytest
 
 from accounts.models import Organization
-from billing.models import SpendCap
+from billing.models import Dispute, Payment, SpendCap
 from billing.selectors import spend_of_resource
+from billing.selectors.disputes import is_disputed
 from billing.services.caps import CapTarget, set_cap
 from billing.services.top_ups import MOST_UNFINISHED, SMALLEST_CENTS, start_top_up
 from billing.services.usage import record_usage
 from portal.lib.money import NANO_PER_USD
 from portal.lib.tenancy import set_organization
 from tests.factories.accounts import make_membership, make_organization
-from tests.factories.billing import NOW, make_payment, make_record
+from tests.factories.billing import NOW, make_dispute, make_payment, make_record
 from tests.factories.catalog import make_price
 from tests.support import as_served
 
@@ -76,3 +77,13 @@ def test_unfinished_payments_of_a_neighbour_leave_room_for_one_more():
         payment = start_top_up(organization=ours, user=payer, amount_cents=SMALLEST_CENTS, now=NOW)
 
     assert payment.organization_id == ours.pk
+
+
+def test_a_disputed_payment_of_a_neighbour_stops_no_purchase():
+    ours, neighbour = make_organization(), make_organization()
+    make_dispute(make_payment(neighbour, state=Payment.State.SUCCEEDED), state=Dispute.State.OPEN)
+
+    with entered(ours):
+        assert not is_disputed(ours)
+    with entered(neighbour):
+        assert is_disputed(neighbour)
