@@ -170,13 +170,17 @@ class Invoicing(Paying):
         invoice = Invoice.objects.get(pk=bill.pk)
         note = issue_credit_note(
             note=propose_credit_note(
-                invoice=invoice, positions=[line.position], reason="Outage", proposed_by="user_one", now=self.now
+                invoice=invoice,
+                positions=[line.position],
+                reason="Outage",
+                by=self.scene.proposer,
+                now=self.now,
             ),
-            issued_by="user_other",
+            by=self.scene.approver,
             now=self.now,
         )
         self.take_line_back(bill, line, note)
-        self.told.append(lambda: issue_credit_note(note=note, issued_by="user_other", now=self.now))
+        self.told.append(lambda: issue_credit_note(note=note, by=self.scene.approver, now=self.now))
 
     def take_line_back(self, bill: Bill, line: InvoiceLine, note: CreditNote):
         of_credit = 0

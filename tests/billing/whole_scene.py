@@ -60,6 +60,7 @@ class Scene:
     projects: list[Project]
     key: ApiKey
     user: User
+    proposer: User
     approver: User
     may_owe: bool
 
@@ -102,4 +103,5 @@ def make_scene(*, may_owe: bool) -> Scene:
     if may_owe:
         put_terms_in_force(organization, TERMS, now=START)
     key = make_key(first, now=START).api_key
-    return Scene(organization, projects, key, make_user(), make_staff(StaffGroup.FINANCE), may_owe)
+    one, other = make_staff(StaffGroup.FINANCE), make_staff(StaffGroup.FINANCE)
+    return Scene(organization, projects, key, make_user(), one, other, may_owe)
