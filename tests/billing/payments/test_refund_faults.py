@@ -49,6 +49,8 @@ def test_a_provider_in_trouble_sends_once_and_takes_once(double, browser, organi
                 with suppress(ProviderTrouble):
                     work(now=now + timedelta(minutes=minute))
 
+    # What was sent only after that day takes another.
+    double.control("clock", seconds=DAY + 1)
     for work in (fetch_messages, work_events):
         work(now=now + timedelta(hours=3))
     refund.refresh_from_db()
