@@ -25,6 +25,7 @@ from portal.lib.periods import Period, day_of, month_of
 type _Make = Callable[[ChargeKind, int, str, InvoiceLine | None], Charge]
 
 # The steps of a day's buckets that invoices billed, of one invoice or of all; and, with all, what none billed yet.
+# An hour that several invoices billed comes in the order of their months, what none billed last.
 _STEPS = """
     WITH billed AS (
         SELECT step.hour, step.project_id, step.sku, step.quantity_before, step.quantity_after, i.number, i.period_start
@@ -50,7 +51,7 @@ _STEPS = """
     JOIN accounts_project AS p ON p.id = step.project_id
     JOIN catalog_sku AS s ON s.code = step.sku
     WHERE b.organization_id = %(organization)s
-    ORDER BY step.project_id, step.sku, step.hour
+    ORDER BY step.project_id, step.sku, step.hour, step.period_start
 """
 
 

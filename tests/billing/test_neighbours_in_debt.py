@@ -16,8 +16,10 @@ from billing.selectors.details import details_rows
 from billing.selectors.disputes import staff_dispute_rows, warned_rows
 from billing.selectors.refunds import staff_refund_rows
 from billing.selectors.standing import overdue_cents
-from billing.selectors.terms import debt_of, owed_nano_of, terms_rows
+from billing.selectors.terms import debt_of, owed_nano_of, terms_in_force, terms_rows
 from billing.selectors.transfers import transfer_rows
+from billing.selectors.unbilled import terms_of
+from billing.services.details import NeedsPurchaseOrder, StatedDetails, change_details
 from billing.services.invoice_settling import settle_invoice
 from billing.services.month_closing import close_months_of
 from billing.services.standing import approve_suspension, work_standings
@@ -36,7 +38,7 @@ from tests.accounts.test_legal_holds import make_staff
 from tests.factories.accounts import make_organization
 from tests.factories.billing import make_dispute, make_payment, make_record, make_refund
 from tests.factories.catalog import make_price
-from tests.factories.terms import make_details, make_transfer, put_terms_in_force
+from tests.factories.terms import make_details, make_terms, make_transfer, put_terms_in_force
 
 pytestmark = pytest.mark.django_db
 
@@ -198,3 +200,21 @@ def test_a_transfer_gives_and_takes_room_in_one_organization(ours, neighbour, fi
     take_back_transfer(transfer=transfer, by=second, now=ISSUED)
     assert [room_of(ours), room_of(neighbour)] == before
     assert invoice_of(ours).status == "open"
+
+
+def test_an_organization_is_billed_by_terms_of_its_own(ours, neighbour):
+    in_force = terms_in_force(ours.pk)
+
+    assert in_force is not None
+    assert in_force.organization_id == ours.pk
+    assert [terms_of(each).credit_limit_nano for each in (ours, neighbour)] == [OUR_LIMIT, THEIR_LIMIT]
+
+
+def test_an_order_that_a_neighbours_terms_want_is_not_asked_of_us():
+    neighbour, ours = make_organization("Neighbour"), make_organization("Ours")
+    make_terms(neighbour, status=OrganizationTerms.Status.APPROVED, needs_purchase_order=True)
+    stated = StatedDetails(legal_name="Ours Ltd", address="1 Main Street", country="DE")
+
+    assert change_details(organization=ours, stated=stated, now=DUE).organization_id == ours.pk
+    with pytest.raises(NeedsPurchaseOrder):
+        change_details(organization=neighbour, stated=stated, now=DUE)

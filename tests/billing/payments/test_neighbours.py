@@ -8,11 +8,24 @@ from django.utils import timezone
 from accounts.models import Organization, Role
 from accounts.services.audit import record_event
 from billing.gateways.payment_provider import DisputeSeen
-from billing.models import AutoReload, BillingAccount, Dispute, Payment, PaymentMethod
+from billing.models import AutoReload, BillingAccount, Dispute, Payment, PaymentMethod, SpendCap
+from billing.selectors.auto_reload import reload_view
+from billing.selectors.cards import is_known_to_provider
+from billing.selectors.disputes import frozen_nano_by_source
 from billing.selectors.evidence import evidence_for
-from billing.services.auto_reload import start_reload
+from billing.selectors.refunds import may_be_unspent
+from billing.services.auto_reload import ReloadTerms, UnableToReload, set_auto_reload, start_reload
 from billing.services.auto_reload_outcomes import has_given_up, note_reload
-from billing.services.cards import UnableToKeepCard, open_card_page, read_cards, settle_cards
+from billing.services.cards import (
+    MOST_CARDS,
+    UnableToKeepCard,
+    open_card_page,
+    open_portal,
+    read_cards,
+    remove_card,
+    settle_cards,
+    start_card_setup,
+)
 from billing.services.collecting import collect_due_invoices
 from billing.services.disputes import settle_dispute
 from billing.services.invoice_payments import UnableToCollect, collect_invoice
@@ -36,6 +49,8 @@ from tests.factories.billing import (
 from tests.factories.catalog import make_price
 
 BACK = WaysBack("https://portal.example/paid", "https://portal.example/canceled")
+# What make_auto_reload agrees on.
+LIKE_THEIRS = ReloadTerms(is_on=True, threshold_cents=10_00, amount_cents=50_00, ceiling_cents=200_00)
 
 
 @pytest.fixture
@@ -83,6 +98,35 @@ def test_cards_of_a_neighbour_are_not_read_and_stay(double, ours, neighbour):
     assert PaymentMethod.objects.usable().get() == card
 
 
+def test_the_provider_knows_a_neighbour_and_not_us(double, ours, neighbour):
+    customer = double.v1.customers.create({"name": "Neighbour"})
+    BillingAccount.objects.create(organization=neighbour, created_at=NOW, stripe_customer_id=customer.id)
+
+    assert (is_known_to_provider(ours), is_known_to_provider(neighbour)) == (False, True)
+    with pytest.raises(UnableToKeepCard, match="does not know this organization"):
+        open_portal(organization=ours, back=BACK.paid)
+
+
+def test_as_many_cards_as_may_be_leave_a_neighbour_room_for_one(double, ours, neighbour):
+    for _ in range(MOST_CARDS):
+        make_card(neighbour)
+    with pytest.raises(UnableToKeepCard, match="ten cards"):
+        start_card_setup(organization=neighbour, now=NOW)
+
+    start_card_setup(organization=ours, now=NOW)
+
+    assert BillingAccount.objects.get().organization_id == ours.pk
+
+
+def test_the_default_of_a_neighbour_is_none_of_ours(ours, neighbour):
+    theirs = make_card(neighbour, is_default=True)
+    kept, default = make_card(ours), make_card(ours, is_default=True)
+
+    remove_card(card=default, by=None, now=NOW)
+
+    assert set(PaymentMethod.objects.filter(is_default=True)) == {theirs, kept}
+
+
 # --- Charges -------------------------------------------------------------------------------------
 
 
@@ -99,6 +143,38 @@ def test_credit_is_bought_by_who_wants_it_with_its_own_card(ours, neighbour):
 
     assert payment is not None
     assert (payment.organization_id, payment.card) == (ours.pk, card)
+
+
+def test_the_card_of_a_neighbour_turns_no_reload_on(ours, neighbour):
+    make_card(neighbour)
+    payer = make_membership(ours).user
+
+    with pytest.raises(UnableToReload, match="Add a card first"):
+        set_auto_reload(organization=ours, terms=LIKE_THEIRS, by=payer, now=NOW)
+
+
+def test_a_reload_like_a_neighbours_is_one_of_our_own(ours, neighbour):
+    make_auto_reload(neighbour)
+    make_card(ours)
+
+    reload = set_auto_reload(organization=ours, terms=LIKE_THEIRS, by=make_membership(ours).user, now=NOW)
+
+    assert reload.organization_id == ours.pk
+
+
+def test_what_a_neighbour_reloaded_is_not_counted_here(ours, neighbour):
+    payment = make_payment(neighbour, state=Payment.State.SUCCEEDED)
+    Payment.objects.filter(pk=payment.pk).update(purpose=Payment.Purpose.RELOAD)
+
+    assert (reload_view(ours, NOW).bought, reload_view(neighbour, NOW).bought) == ("$0.00", "$25.00")
+
+
+def test_a_neighbour_without_credit_keeps_no_money_of_ours(ours, neighbour):
+    theirs = make_bought_credit(neighbour)
+    # All of it is spent.
+    SpendCap.objects.of_organization(neighbour.pk).update(limit_nano=0)
+
+    assert (may_be_unspent(make_bought_credit(ours)), may_be_unspent(theirs)) == (True, False)
 
 
 def test_failures_are_counted_where_they_happen(ours, neighbour):
@@ -148,6 +224,14 @@ def test_what_a_neighbours_bank_takes_back_disputes_nothing_here(ours, neighbour
 
     ours.refresh_from_db()
     assert ours.payment_state == "good"
+
+
+def test_what_a_neighbours_bank_freezes_is_not_frozen_here(ours, neighbour):
+    dispute = make_dispute(make_bought_credit(neighbour))
+    Dispute.objects.filter(pk=dispute.pk).update(frozen_cents=25_00)
+
+    assert frozen_nano_by_source(ours.pk) == {}
+    assert list(frozen_nano_by_source(neighbour.pk).values()) == [25 * NANO_PER_USD]
 
 
 def act(organization: Organization, actor_id: str, address: str) -> None:
