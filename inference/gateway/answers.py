@@ -44,6 +44,9 @@ class Choice(msgspec.Struct):
     message: Content | None = None
     text: str | None = None
     finish_reason: str | None = None
+    # Which of the asked texts ended the answer, where the upstream says so.
+    stop_reason: object = None
+    logprobs: msgspec.Raw = msgspec.Raw(b"null")
 
     @property
     def has_content(self) -> bool:
@@ -120,6 +123,10 @@ class Event:
     @property
     def is_usage_alone(self) -> bool:
         return self.chunk is not None and not self.chunk.choices and self.chunk.usage is not None
+
+    @property
+    def data(self) -> bytes:
+        return _data_of(self.raw)
 
     @property
     def text(self) -> str:
