@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from inference.gateway.dialects import Dialect
+from inference.gateway.dialects.messages import MessageDialect
 from inference.gateway.dialects.openai import PlainDialect
 from inference.gateway.dialects.responses import ResponseDialect
 from inference.gateway.requests import Endpoint
@@ -14,6 +15,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "/v1/completions": PlainDialect(Endpoint.COMPLETIONS),
     "/v1/embeddings": PlainDialect(Endpoint.EMBEDDINGS),
     "/v1/responses": ResponseDialect(),
+    "/v1/messages": MessageDialect(),
 }
 
 
