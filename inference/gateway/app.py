@@ -191,7 +191,7 @@ class Gateway:
                 body = await read_body(scope, receive)
                 # A body may take its time, and the key may have ended meanwhile.
                 caller = await knock()
-                idempotent = idempotent_request(caller, header(scope, b"idempotency-key"), body)
+                idempotent = idempotent_request(caller, header(scope, b"idempotency-key"), path, body)
                 reply = dialect.read(body)
                 call = self._call(reply.request, caller, asking, idempotent)
                 await self._serve_model(call, reply, asking, receive, send, knock=knock)
