@@ -51,7 +51,7 @@ class Answer:
                 {"id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": "".join(pieces)}}
                 for n, (name, pieces) in enumerate(self.calls)
             ]
-        choice: Message = {"index": 0, "message": message, "finish_reason": self.finish_reason}
+        choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
         usage = USAGE | {"cost": COST, "price_version": VERSIONS}
         return json.dumps({"id": "x", "model": "demo-chat", "choices": [choice], "usage": usage}).encode()
 
@@ -64,7 +64,7 @@ class Answer:
             head = {"index": number, "id": f"call_{number}", "type": "function"}
             deltas.append({"tool_calls": [head | {"function": {"name": name, "arguments": ""}}]})
             deltas += [{"tool_calls": [{"index": number, "function": {"arguments": piece}}]} for piece in pieces]
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices: list[Message] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": self.finish_reason})
         return b"".join(chunk({"choices": [choice]}) for choice in choices)
 
