@@ -44,6 +44,9 @@ SHARED_FIELDS = frozenset(
 
 type Part = dict[str, object]
 
+# Raw JSON is equal to raw JSON only, never to bytes.
+NULL = msgspec.Raw(b"null")
+
 
 def text_part(text: str) -> Part:
     return {"type": "text", "text": text}
@@ -125,7 +128,7 @@ def function(name: str, description: str | None, parameters: msgspec.Raw, *, str
     told: dict[str, object] = {"name": name}
     if description is not None:
         told["description"] = description
-    if parameters != b"null":
+    if parameters != NULL:
         told["parameters"] = parameters
     if strict is not None:
         told["strict"] = strict
@@ -133,7 +136,7 @@ def function(name: str, description: str | None, parameters: msgspec.Raw, *, str
 
 
 def shared_fields(fields: Fields) -> dict[str, object]:
-    return {name: value for name, value in fields.items() if name in SHARED_FIELDS and value != b"null"}
+    return {name: value for name, value in fields.items() if name in SHARED_FIELDS and value != NULL}
 
 
 def translated(

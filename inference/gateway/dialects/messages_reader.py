@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from inference.gateway.dialects.chat import (
+    NULL,
     Conversation,
     Part,
     file_part,
@@ -16,8 +17,6 @@ from inference.gateway.dialects.chat import (
 )
 from inference.gateway.errors import ApiError, invalid
 from inference.gateway.requests import Endpoint, Fields, ModelRequest, Positive, fields_of, understood
-
-NULL = msgspec.Raw(b"null")
 
 # How hard a model is to think, in the words of chat completions, which know no more than high.
 _EFFORTS = {"xhigh": "high", "max": "high"}

@@ -10,6 +10,7 @@ from inference.gateway.answers import Event
 from inference.gateway.asgi import Send, send_answer
 from inference.gateway.dialects import Heading
 from inference.gateway.dialects.blocks import Block, Blocks, Kind, Step, What
+from inference.gateway.dialects.chat import NULL
 from inference.gateway.dialects.ends import End, Usage, end_of, read_whole, summary_of
 from inference.gateway.dialects.openai import Manners
 from inference.gateway.dialects.responses_reader import read_body
@@ -53,9 +54,8 @@ class ResponseDialect(Manners):
 
 
 def _repeated(fields: Fields) -> Shown:
-    null = msgspec.Raw(b"null")
     return {
-        name: fields[name] if fields.get(name, null) != null else default for name, default in _REPEATED.items()
+        name: fields[name] if fields.get(name, NULL) != NULL else default for name, default in _REPEATED.items()
     } | _STATELESS
 
 

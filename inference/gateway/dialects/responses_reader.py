@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from inference.gateway.dialects.chat import (
+    NULL,
     Conversation,
     Part,
     file_part,
@@ -23,8 +24,6 @@ from inference.gateway.requests import (
     fields_of,
     understood,
 )
-
-NULL = msgspec.Raw(b"null")
 
 
 class Piece(msgspec.Struct):

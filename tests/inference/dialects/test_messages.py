@@ -135,6 +135,8 @@ FUNCTION = {"name": "weather", "description": "Looks.", "parameters": {"type": "
         ({"service_tier": "auto"}, {"service_tier": "auto"}),
         # Not passed on: unknown, or what would make several answers of one.
         ({"n": 4, "thinking": {"type": "adaptive"}, "betas": [], "cache_control": {"type": "ephemeral"}}, {}),
+        # Null is as good as nothing.
+        (dict.fromkeys(["temperature", "top_k", "tools", "system", "stream", "metadata"]), {}),
         ({"output_config": {"effort": "max"}}, {"reasoning_effort": "high"}),
         (
             {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},

@@ -153,6 +153,12 @@ SCHEMA = {"type": "json_schema", "name": "city", "schema": {"type": "object"}, "
         ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}),
         ({"include": ["message.output_text.logprobs"]}, {"logprobs": True}),
         ({"tools": []}, {}),
+        # Null is as good as nothing.
+        (dict.fromkeys(["temperature", "top_p", "tools", "tool_choice", "text", "stream", "instructions"]), {}),
+        (
+            {"tools": [{"type": "function", "name": "f", "parameters": None, "strict": None}]},
+            {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        ),
         ({"tool_choice": "auto", "parallel_tool_calls": False}, {}),
         (
             {"tools": [FUNCTION], "tool_choice": "required", "parallel_tool_calls": False},
