@@ -15,7 +15,7 @@ from inference.gateway.dialects.addresses import DIALECTS
 from inference.gateway.upstream import UpstreamCut
 from tests.inference.dialects.spoken import HEADING, VERSIONS, chunk, streamed
 
-CASES = 3_000 if os.environ.get("PROVE") else 60
+CASES = 3_000 if os.environ.get("PROVE") else 40
 BODIES = {
     "/v1/responses": {"model": "m", "input": "x", "top_logprobs": 1},
     "/v1/messages": {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]},

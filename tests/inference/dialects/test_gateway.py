@@ -52,10 +52,18 @@ def message_client(
         yield client
 
 
-def ask(gateway: ServedGateway, path: str, model: str, headers: Told | None = None, **fields: object) -> httpx.Response:
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=60) as client:
+        yield client
+
+
+def ask(
+    client: httpx.Client, gateway: ServedGateway, path: str, model: str, headers: Told | None = None, **fields: object
+) -> httpx.Response:
     bearer = {"authorization": f"Bearer {gateway.key.secret}"}
     body = BODIES[path] | {"model": model} | fields
-    return httpx.post(f"{gateway.url}{path}", json=body, headers=bearer | (headers or {}), timeout=60)
+    return client.post(f"{gateway.url}{path}", json=body, headers=bearer | (headers or {}))
 
 
 def events_of(answer: httpx.Response) -> list[Told]:
@@ -189,7 +197,7 @@ def test_anthropic_s_package_sends_messages(gateway: ServedGateway):
 # --- The same money as chat completions -----------------------------------------------------------
 
 
-def test_whatever_happens_costs_the_same_in_every_dialect(gateway: ServedGateway):
+def test_whatever_happens_costs_the_same_in_every_dialect(gateway: ServedGateway, client: httpx.Client):
     faults = {"cut": "cut=7", "counting": "cut=7", "silent": "silent", "empty": "empty", "broken": "status=500"}
     for name, fault in faults.items():
         gateway.faulty_model(name, fault, gateway.deployment.base_url, has_continuous_usage=name == "counting")
@@ -197,7 +205,7 @@ def test_whatever_happens_costs_the_same_in_every_dialect(gateway: ServedGateway
     gateway.start()
 
     def outcome(path: str, model: str, *, is_stream: bool) -> tuple[Any, ...]:
-        answer = ask(gateway, path, model, stream=is_stream)
+        answer = ask(client, gateway, path, model, stream=is_stream)
         if answer.status_code != 200:
             return (answer.status_code, answer.headers.get("retry-after"))
         receipt = receipt_of(answer)
@@ -205,13 +213,10 @@ def test_whatever_happens_costs_the_same_in_every_dialect(gateway: ServedGateway
         tokens = (receipt.input_tokens, receipt.output_tokens)
         return (receipt.status, receipt.finish_reason, tokens, receipt.cost_usd, receipt.deployment_id)
 
-    models = ("demo-chat", *faults, "strict")
+    asked = [(model, True) for model in ("demo-chat", *faults)]
+    asked += [(model, False) for model in ("demo-chat", "silent", "empty", "strict")]
     found = {
-        path: {
-            (model, is_stream): outcome(path, model, is_stream=is_stream)
-            for model in models
-            for is_stream in (False, True)
-        }
+        path: {(model, is_stream): outcome(path, model, is_stream=is_stream) for model, is_stream in asked}
         for path in BODIES
     }
     gateway.stop()
@@ -228,7 +233,7 @@ def test_whatever_happens_costs_the_same_in_every_dialect(gateway: ServedGateway
     assert gateway.cap.reserved_nano == 0
 
 
-def test_streams_that_break_off_say_so_in_their_dialect(stalling: ServedGateway):
+def test_streams_that_break_off_say_so_in_their_dialect(stalling: ServedGateway, client: httpx.Client):
     """By the upstream, and because access ended; a refusal that comes before it is one of the upstream's own."""
     url = stalling.deployment.base_url
     stalling.faulty_model("cut", f"cut={STALLS_AFTER}", url)
@@ -236,26 +241,29 @@ def test_streams_that_break_off_say_so_in_their_dialect(stalling: ServedGateway)
     stalling.start()
     bearer = {"authorization": f"Bearer {stalling.key.secret}"}
 
-    cut = {path: events_of(ask(stalling, path, "cut", stream=True)) for path in (RESPONSES, MESSAGES)}
-    refused = {path: ask(stalling, path, "strict").json() for path in (RESPONSES, MESSAGES)}
+    cut = {path: events_of(ask(client, stalling, path, "cut", stream=True)) for path in (RESPONSES, MESSAGES)}
+    refused = {path: ask(client, stalling, path, "strict").json() for path in (RESPONSES, MESSAGES)}
     ended: dict[str, Iterator[str]] = {}
-    with httpx.Client(base_url=stalling.url, headers=bearer, timeout=60) as client:
-        streams = [
-            client.stream("POST", path, json=BODIES[path] | {"model": "stalling", "stream": True})
-            for path in (RESPONSES, MESSAGES)
-        ]
-        with streams[0] as first, streams[1] as second:
-            for path, stream in ((RESPONSES, first), (MESSAGES, second)):
-                lines = stream.iter_lines()
-                deltas = 0
-                while deltas < STALLS_AFTER:
-                    deltas += ".delta" in (line := next(lines)) or line == "event: content_block_delta"
-                ended[path] = lines
-            revoke_key(api_key=stalling.key.api_key, now=datetime.now(UTC))
-            last = {
-                path: [json.loads(line[6:]) for line in lines if line[:7] == "data: {"][-1]
-                for path, lines in ended.items()
-            }
+    streams = [
+        client.stream(
+            "POST",
+            f"{stalling.url}{path}",
+            json=BODIES[path] | {"model": "stalling", "stream": True},
+            headers=bearer,
+        )
+        for path in (RESPONSES, MESSAGES)
+    ]
+    with streams[0] as first, streams[1] as second:
+        for path, stream in ((RESPONSES, first), (MESSAGES, second)):
+            lines = stream.iter_lines()
+            deltas = 0
+            while deltas < STALLS_AFTER:
+                deltas += next(lines) in ("event: response.output_text.delta", "event: content_block_delta")
+            ended[path] = lines
+        revoke_key(api_key=stalling.key.api_key, now=datetime.now(UTC))
+        last = {
+            path: [json.loads(line[6:]) for line in lines if line[:7] == "data: {"][-1] for path, lines in ended.items()
+        }
 
     for failed, code in ((cut[RESPONSES][-1], "upstream_cut"), (last[RESPONSES], "invalid_api_key")):
         assert (failed["type"], failed["response"]["error"]["code"]) == ("response.failed", code)
@@ -276,21 +284,23 @@ def test_streams_that_break_off_say_so_in_their_dialect(stalling: ServedGateway)
     wait_until(lambda: Receipt.objects.filter(status=Receipt.Status.CUT, output_tokens=STALLS_AFTER).count() == 4)
 
 
-def test_money_and_repeats_hold_in_every_dialect(gateway: ServedGateway):
+def test_money_and_repeats_hold_in_every_dialect(gateway: ServedGateway, client: httpx.Client):
     gateway.start()
 
-    first = {path: ask(gateway, path, "demo-chat", {"idempotency-key": path}) for path in (RESPONSES, MESSAGES)}
+    first = {path: ask(client, gateway, path, "demo-chat", {"idempotency-key": path}) for path in (RESPONSES, MESSAGES)}
     receipts = {path: receipt_of(answer) for path, answer in first.items()}
     streamed = {path: {"idempotency-key": f"{path} streamed"} for path in (RESPONSES, MESSAGES)}
     for path, key in streamed.items():
-        receipt_of(ask(gateway, path, "demo-chat", key, stream=True))
-    again = {path: ask(gateway, path, "demo-chat", {"idempotency-key": path}) for path in (RESPONSES, MESSAGES)}
+        receipt_of(ask(client, gateway, path, "demo-chat", key, stream=True))
+    again = {path: ask(client, gateway, path, "demo-chat", {"idempotency-key": path}) for path in (RESPONSES, MESSAGES)}
     # Another body, and the same at another address.
     others = [
-        ask(gateway, RESPONSES, "demo-chat", {"idempotency-key": RESPONSES}, top_p=1),
-        ask(gateway, CHAT, "demo-chat", {"idempotency-key": MESSAGES}),
+        ask(client, gateway, RESPONSES, "demo-chat", {"idempotency-key": RESPONSES}, top_p=1),
+        ask(client, gateway, CHAT, "demo-chat", {"idempotency-key": MESSAGES}),
     ]
-    events = {path: events_of(ask(gateway, path, "demo-chat", key, stream=True)) for path, key in streamed.items()}
+    events = {
+        path: events_of(ask(client, gateway, path, "demo-chat", key, stream=True)) for path, key in streamed.items()
+    }
     gateway.stop()
 
     assert (again[RESPONSES].json()["id"], again[RESPONSES].json()["output"]) == (first[RESPONSES].json()["id"], [])
@@ -311,26 +321,28 @@ def test_money_and_repeats_hold_in_every_dialect(gateway: ServedGateway):
     assert UsageEvent.objects.count() == 8
 
 
-def test_refuses_in_the_words_of_the_dialect(gateway: ServedGateway):
+def test_refuses_in_the_words_of_the_dialect(gateway: ServedGateway, client: httpx.Client):
     gateway.set_cap(1_000)  # a token costs a thousand nano-dollars
     gateway.start(Rates(requests_per_minute=2))
     hello = BODIES[MESSAGES] | {"model": "demo-chat"}
 
-    with message_client(gateway, api_key="hr_live_nobody") as client, pytest.raises(anthropic.AuthenticationError):
-        client.messages.create(**hello)
-    with message_client(gateway, api_key=gateway.key.secret) as client:
+    with message_client(gateway, api_key="hr_live_nobody") as theirs, pytest.raises(anthropic.AuthenticationError):
+        theirs.messages.create(**hello)
+    with message_client(gateway, api_key=gateway.key.secret) as theirs:
         with pytest.raises(anthropic.BadRequestError, match="max_tokens is too large") as wrong:
-            client.messages.create(**hello | {"max_tokens": 17_000})
+            theirs.messages.create(**hello | {"max_tokens": 17_000})
         with pytest.raises(anthropic.NotFoundError) as unknown:
-            client.messages.create(**hello | {"model": "claude-99"})
+            theirs.messages.create(**hello | {"model": "claude-99"})
         # Only the upstream could count them truly, and none is asked to.
         with pytest.raises(anthropic.NotFoundError):
-            client.messages.count_tokens(model="demo-chat", messages=hello["messages"])
+            theirs.messages.count_tokens(model="demo-chat", messages=hello["messages"])
         with pytest.raises(anthropic.APIStatusError) as poor:
-            client.messages.create(**hello)
-    poorer = ask(gateway, RESPONSES, "demo-chat")
+            theirs.messages.create(**hello)
+    poorer = ask(client, gateway, RESPONSES, "demo-chat")
     limited = next(
-        answer for answer in (ask(gateway, MESSAGES, "demo-chat") for _ in range(9)) if answer.status_code != 402
+        answer
+        for answer in (ask(client, gateway, MESSAGES, "demo-chat") for _ in range(9))
+        if answer.status_code != 402
     )
     gateway.stop()
 

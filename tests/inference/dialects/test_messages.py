@@ -12,7 +12,7 @@ from inference.gateway.errors import ApiError
 from inference.gateway.requests import Endpoint
 from tests.inference.dialects.spoken import COST, HEADING, VERSIONS, Answer, answers, chunk, cuts, streamed
 
-CASES = 2_000 if os.environ.get("PROVE") else 60
+CASES = 2_000 if os.environ.get("PROVE") else 40
 DIALECT = MessageDialect()
 HELLO = {"role": "user", "content": "Hello"}
 PLAIN = {"model": "demo-chat", "max_tokens": 50, "messages": [HELLO]}

@@ -12,7 +12,7 @@ from inference.gateway.errors import ApiError
 from inference.gateway.requests import Endpoint
 from tests.inference.dialects.spoken import COST, HEADING, USAGE, VERSIONS, Answer, answers, chunk, cuts, streamed
 
-CASES = 2_000 if os.environ.get("PROVE") else 60
+CASES = 2_000 if os.environ.get("PROVE") else 40
 DIALECT = ResponseDialect()
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 FUNCTION = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
