@@ -20,6 +20,7 @@ class _Answer(msgspec.Struct):
 
 
 _answer = msgspec.json.Decoder(_Answer)
+_CUT = frozenset({Receipt.Status.CUT, Receipt.Status.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """finish_reason: in the words of chat completions; stop_text: which of the asked texts it was, if known."""
+    """How an answer ended.
+
+    finish_reason: in the words of chat completions. stop_text: which of the asked texts it was, if known. is_cut:
+    whether it broke off, so that there is no reason of the model's.
+    """
 
     finish_reason: str
     usage: Usage
     stop_text: str | None = None
     service_tier: object = None
+    is_cut: bool = False
 
 
 def read_whole(body: bytes) -> tuple[Choice | None, End]:
@@ -69,7 +75,7 @@ def end_of(summary: Summary, counted: Event | None, stop_text: str | None = None
         )
     billed = summary.cost.tokens
     usage = Usage(billed.input + billed.cached_input, billed.cached_input, billed.output, 0, cost, version)
-    return End(summary.finish_reason, usage, stop_text)
+    return End(summary.finish_reason, usage, stop_text, is_cut=summary.status in _CUT)
 
 
 def summary_of(earlier: Receipt) -> Summary:

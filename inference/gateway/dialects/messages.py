@@ -136,6 +136,8 @@ class MessageReply:
         """Return why an answer ended."""
         if end.stop_text in self.stop_texts:
             return {"stop_reason": "stop_sequence", "stop_sequence": end.stop_text}
+        if end.is_cut:
+            return {"stop_reason": None, "stop_sequence": None}
         # Some servers say "stop" where the model waits for its tools.
         usual = "tool_use" if blocks.has_calls else "end_turn"
         return {"stop_reason": _STOP_REASONS.get(end.finish_reason, usual), "stop_sequence": None}

@@ -197,7 +197,8 @@ class _Writer:
         """Return the response as it ended. error: what broke it off."""
         reason = _INCOMPLETE.get(end.finish_reason)
         self._is_over, self._is_cut_off = True, reason is not None
-        status = "failed" if error is not None else "incomplete" if reason is not None else "completed"
+        is_whole = reason is None and not end.is_cut
+        status = "failed" if error is not None else "completed" if is_whole else "incomplete"
         response = self._shown(status) | {
             "output": [self._item(block) for block in self.blocks.all],
             "usage": _usage(end.usage),
@@ -208,7 +209,7 @@ class _Writer:
             response["error"] = {"code": error.code, "message": str(error), "type": error.kind}
         elif reason is not None:
             response["incomplete_details"] = {"reason": reason}
-        else:
+        elif is_whole:
             response["completed_at"] = int(datetime.now(UTC).timestamp())
         return response
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from catalog.models import ServedModel
 from inference.gateway.answers import EventReader
 from inference.gateway.dialects import Heading, Reply
 from inference.gateway.errors import ApiError
 from inference.gateway.exchange import Status, Summary
 from inference.gateway.offers import Cost
+from inference.models import Receipt
 from inference.rating import TokenCounts
 
 HEADING = Heading("req_abc", datetime(2026, 11, 26, 6, tzinfo=UTC), "demo-chat")
@@ -132,6 +134,28 @@ def streamed(
         await outlet.end(summary(finish_reason), counted, error)
 
     asyncio.run(run())
+    return heard
+
+
+def replayed(reply: Reply, status: Status, finish_reason: str) -> Heard:
+    """Return what a client hears that repeats a request which ended so."""
+    heard = Heard()
+    earlier = Receipt(
+        request_id=HEADING.request_id,
+        requested_at=HEADING.requested_at,
+        served_model=ServedModel(name=HEADING.model),
+        status=status,
+        finish_reason=finish_reason,
+        input_tokens=8,
+        cached_input_tokens=4,
+        output_tokens=9,
+        input_price_id="price_a",
+        output_price_id="price_b",
+        cost_usd=Decimal(COST),
+    )
+    asyncio.run(reply.replay(earlier, {"x-request-id": "req_later"}, heard.send))
+    assert heard.headers["idempotent-replayed"] == "true"
+    assert heard.headers["x-cost"] == COST
     return heard
 
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 
 from inference.gateway.dialects.messages import MessageDialect, MessageReply
 from inference.gateway.errors import ApiError
+from inference.gateway.exchange import Status
 from inference.gateway.requests import Endpoint
-from tests.inference.dialects.spoken import COST, HEADING, VERSIONS, Answer, answers, chunk, cuts, streamed
+from tests.inference.dialects.spoken import COST, HEADING, VERSIONS, Answer, answers, chunk, cuts, replayed, streamed
 
 CASES = 2_000 if os.environ.get("PROVE") else 40
 DIALECT = MessageDialect()
@@ -320,6 +321,25 @@ def test_a_stream_that_breaks_off_ends_with_an_error():
         "error": {"type": "api_error", "message": "The model broke off.", "details": {"error_code": "upstream_cut"}},
     }
     assert "message_stop" not in {event["type"] for event in events}
+
+
+@pytest.mark.parametrize(
+    ("status", "finish_reason", "told"),
+    [
+        (Status.COMPLETED, "stop", "end_turn"),
+        (Status.COMPLETED, "length", "max_tokens"),
+        (Status.CUT, "", None),
+        (Status.CANCELLED, "", None),
+    ],
+)
+def test_a_repetition_hears_how_the_first_one_ended(status: Status, finish_reason: str, told: str | None):
+    message = json.loads(replayed(read(), status, finish_reason).body)
+    ending = replayed(read(stream=True), status, finish_reason).events[-2]
+
+    assert (message["stop_reason"], message["content"], message["id"]) == (told, [], "msg_abc")
+    assert (message["usage"]["input_tokens"], message["usage"]["cost"]) == (8, COST)
+    assert (ending["type"], ending["delta"]["stop_reason"]) == ("message_delta", told)
+    assert ending["usage"] == message["usage"]
 
 
 # --- Refusals -------------------------------------------------------------------------------------

@@ -9,8 +9,20 @@ from hypothesis import given, settings
 
 from inference.gateway.dialects.responses import ResponseDialect, ResponseReply
 from inference.gateway.errors import ApiError
+from inference.gateway.exchange import Status
 from inference.gateway.requests import Endpoint
-from tests.inference.dialects.spoken import COST, HEADING, USAGE, VERSIONS, Answer, answers, chunk, cuts, streamed
+from tests.inference.dialects.spoken import (
+    COST,
+    HEADING,
+    USAGE,
+    VERSIONS,
+    Answer,
+    answers,
+    chunk,
+    cuts,
+    replayed,
+    streamed,
+)
 
 CASES = 2_000 if os.environ.get("PROVE") else 40
 DIALECT = ResponseDialect()
@@ -322,6 +334,25 @@ def test_a_stream_that_breaks_off_has_failed_with_what_was_delivered():
     # As billed, since the upstream counted nothing.
     assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (12, 9)
     assert "response.output_item.done" not in {event["type"] for event in heard.events}
+
+
+@pytest.mark.parametrize(
+    ("status", "finish_reason", "told"),
+    [
+        (Status.COMPLETED, "stop", "completed"),
+        (Status.COMPLETED, "length", "incomplete"),
+        (Status.CUT, "", "incomplete"),
+        (Status.CANCELLED, "", "incomplete"),
+    ],
+)
+def test_a_repetition_hears_how_the_first_one_ended(status: Status, finish_reason: str, told: str):
+    response = json.loads(replayed(read(), status, finish_reason).body)
+    last = replayed(read(stream=True), status, finish_reason).events[-1]
+
+    assert (response["status"], response["output"], response["id"]) == (told, [], "resp_abc")
+    assert (response["usage"]["input_tokens"], response["usage"]["price_version"]) == (12, VERSIONS)
+    assert last["type"] == f"response.{told}"
+    assert last["response"]["usage"] == response["usage"]
 
 
 def test_shows_log_probabilities_to_those_who_asked():
