@@ -1,8 +1,8 @@
 """The gateway's ASGI entry. `GatewayFront` takes `/v1/*` and the console's streams off the port before Django.
 
-Read on from here: keys (who calls), requests (what they ask), limits and budget (whether they may), exchange
-(forward, count, settle), patrol (who may no longer wait for it), metering (write it down). Why it is built this way:
-docs/algorithms/gateway.md.
+Read on from here: keys (who calls), dialects and requests (what they ask), limits and budget (whether they may),
+exchange (forward, count, settle), patrol (who may no longer wait for it), metering (write it down). Why it is built
+this way: docs/algorithms/gateway.md.
 """
 
 import asyncio
@@ -34,16 +34,18 @@ from inference.gateway.asgi import (
 from inference.gateway.budget import Budget
 from inference.gateway.console import PlaygroundDoor
 from inference.gateway.database import UNREACHABLE, Database
+from inference.gateway.dialects import Heading, Reply
+from inference.gateway.dialects.addresses import DIALECTS, spoken_at
 from inference.gateway.errors import ApiError, invalid, no_database, unknown_model
 from inference.gateway.exchange import Call, Exchange
 from inference.gateway.keys import Caller, KeyRing
 from inference.gateway.limits import Limits, Rates
 from inference.gateway.metering import Meter
 from inference.gateway.offers import Offer, Shelf
-from inference.gateway.outlets import PageOutlet, ProgramOutlet
+from inference.gateway.outlets import PageOutlet
 from inference.gateway.patrol import Patrol, Watch
-from inference.gateway.repeats import idempotent_request, replay
-from inference.gateway.requests import Endpoint, ModelRequest, parse_request
+from inference.gateway.repeats import idempotent_request
+from inference.gateway.requests import Endpoint, ModelRequest
 from inference.gateway.upstream import Refusal, Upstreams
 from inference.models import Receipt
 from inference.services.claims import IdempotentRequest, OtherBody, RequestIsRunning, claim_request, drop_claim
@@ -58,11 +60,6 @@ RESTOCK_SECONDS = 2.0
 SESSION_SECONDS = 2.0  # how often whoever has an answer running in the console is asked again
 NOTE_SECONDS = 20.0  # a key's last use is shown to the minute
 
-_ENDPOINTS = {
-    "/v1/chat/completions": Endpoint.CHAT_COMPLETIONS,
-    "/v1/completions": Endpoint.COMPLETIONS,
-    "/v1/embeddings": Endpoint.EMBEDDINGS,
-}
 _STREAM_PATH = re.compile(r"/o/(?P<organization>[-a-zA-Z0-9_]+)/stream/(?P<name>[a-z-]+)")
 
 
@@ -172,8 +169,8 @@ class Gateway:
 
         async def serve(asking: _Asking, send: Send) -> None:
             path, method = scope["path"], scope["method"]
-            endpoint = _ENDPOINTS.get(path)
-            allowed = "POST" if endpoint else "GET" if path == "/v1/models" or path.startswith("/v1/models/") else None
+            dialect = DIALECTS.get(path)
+            allowed = "POST" if dialect else "GET" if path == "/v1/models" or path.startswith("/v1/models/") else None
             if allowed is None:
                 raise ApiError(404, f"There is no {method} {path[:100]}. See the documentation.", code="unknown_url")
             if method != allowed:
@@ -182,21 +179,22 @@ class Gateway:
                 )
             agent = masked(header(scope, b"user-agent")[:LONGEST_AGENT])
             use = KeyUse(address_of(scope, proxy_count=self._proxy_count), agent)
-            authorization = header(scope, b"authorization")
+            authorization = spoken_at(path).authorization(scope)
 
             async def knock() -> Caller:
                 return await self._keys.caller_of(authorization, use, datetime.now(UTC))
 
             caller = await knock()
-            if endpoint is None:
+            if dialect is None:
                 await self._answer_models(path.removeprefix("/v1/models").strip("/"), caller, asking, send)
             else:
                 body = await read_body(scope, receive)
                 # A body may take its time, and the key may have ended meanwhile.
                 caller = await knock()
-                idempotent = idempotent_request(caller, header(scope, b"idempotency-key"), body)
-                call = self._call(parse_request(endpoint, body), caller, asking, idempotent)
-                await self._serve_model(call, asking, receive, send, knock)
+                idempotent = idempotent_request(caller, header(scope, b"idempotency-key"), path, body)
+                reply = dialect.read(body)
+                call = self._call(reply.request, caller, asking, idempotent)
+                await self._serve_model(call, reply, asking, receive, send, knock=knock)
 
         await self._guard(scope, send, serve)
 
@@ -212,28 +210,29 @@ class Gateway:
     async def _serve_model(
         self,
         call: Call,
+        reply: Reply,
         asking: _Asking,
         receive: Receive,
         send: Send,
+        *,
         knock: Callable[[], Awaitable[Caller]],
     ) -> None:
-        request = call.request
         if call.idempotent is not None and (earlier := await self._claim(call.idempotent, call.request_id)):
-            await replay(earlier, request, asking.headers, send)
+            await reply.replay(earlier, asking.headers, send)
             return
+        heading = Heading(call.request_id, call.requested_at, call.offer.name)
         exchange: Exchange | None = None
         try:
             with self._watched(call, knock) as watch:
                 exchange = await self._exchange(call, watch)
                 asking.headers["x-receipt-id"] = call.request_id
-                if request.is_stream:
-                    outlet = ProgramOutlet(send, asking.headers, wants_usage=request.wants_usage)
-                    await exchange.stream(receive, outlet)
+                if call.request.is_stream:
+                    await exchange.stream(receive, reply.outlet(send, asking.headers, heading))
                 else:
                     answer = await exchange.answer(receive)
                     remaining = self._budget.remaining(call.caller)
                     cost = {"x-cost": answer.cost_usd, "x-budget-remaining": remaining}
-                    await send_answer(send, 200, asking.headers | cost, answer.body)
+                    await send_answer(send, 200, asking.headers | cost, reply.whole(answer.body, heading))
         finally:
             if call.idempotent is not None and (exchange is None or not exchange.is_settled):
                 # Without a database the claim ends by itself.
@@ -317,11 +316,12 @@ class Gateway:
         return Exchange(call, hold, watch, upstreams=self._upstreams, meter=self._meter)
 
     async def _guard(self, scope: Scope, send: Send, serve: Callable[[_Asking, Send], Awaitable[None]]) -> None:
-        """Serve a request; answer refusals in the shape of contracts 3, and write one line to the log."""
+        """Serve a request; answer refusals as the address speaks (contracts 3), and write one line to the log."""
         started = perf_counter()
         request_id = new_req_id()
         shown_id = accepted_request_id(header(scope, b"x-request-id")) or request_id
-        asking = _Asking(request_id, datetime.now(UTC), {"x-request-id": shown_id})
+        dialect = spoken_at(scope["path"])
+        asking = _Asking(request_id, datetime.now(UTC), dialect.headers(shown_id))
         status = 0
 
         async def send_and_see(message: Mapping[str, object]) -> None:
@@ -333,9 +333,11 @@ class Gateway:
         try:
             await serve(asking, send_and_see)
         except ApiError as error:
-            await send_answer(send_and_see, error.status, asking.headers | error.headers, error.body())
+            body = dialect.error(error, shown_id)
+            await send_answer(send_and_see, error.status, asking.headers | error.headers, body)
         except Refusal as refusal:
-            await send_answer(send_and_see, refusal.status, asking.headers, refusal.body)
+            body = dialect.refusal(refusal.status, refusal.body, shown_id)
+            await send_answer(send_and_see, refusal.status, asking.headers, body)
         except ClientGone:
             status = status or 499
         except Exception:
@@ -343,7 +345,7 @@ class Gateway:
             if status:
                 raise
             failure = ApiError(500, "Something broke on our side.", code="internal_error", kind="server_error")
-            await send_answer(send_and_see, failure.status, asking.headers, failure.body())
+            await send_answer(send_and_see, failure.status, asking.headers, dialect.error(failure, shown_id))
         milliseconds = round((perf_counter() - started) * 1000, 1)
         log.info(
             "inference.request",
