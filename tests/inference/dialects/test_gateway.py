@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from accounts.services.api_keys import revoke_key
 from billing.models import UsageByHour, UsageEvent
-from inference.gateway.limits import Rates
 from inference.models import Receipt
 from portal.lib.money import usd_to_nano
 from tests.inference.conftest import STALLS_AFTER, ServedGateway, wait_until
@@ -323,7 +322,8 @@ def test_money_and_repeats_hold_in_every_dialect(gateway: ServedGateway, client:
 
 def test_refuses_in_the_words_of_the_dialect(gateway: ServedGateway, client: httpx.Client):
     gateway.set_cap(1_000)  # a token costs a thousand nano-dollars
-    gateway.start(Rates(requests_per_minute=2))
+    gateway.limit(requests_per_minute=2)
+    gateway.start()
     hello = BODIES[MESSAGES] | {"model": "demo-chat"}
 
     with message_client(gateway, api_key="hr_live_nobody") as theirs, pytest.raises(anthropic.AuthenticationError):
