@@ -56,6 +56,7 @@ OFFER = Offer(
     default_output_tokens=100,
     released_at=0,
     upstreams=(),
+    regions=frozenset(),
     list_prices=HourlyPrices({}),
     agreed_prices={},
 )
