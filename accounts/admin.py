@@ -16,8 +16,10 @@ from django.utils.translation import gettext as _
 from accounts.access import is_sign_in_recent
 from accounts.forms import LegalHoldForm
 from accounts.forms.operator import NewOperatorKeyForm, OperatorKeyForm
-from accounts.models import OperatorKey, OperatorScope, Organization, Overlap, User
+from accounts.forms.rate_limits import OrganizationRatesForm
+from accounts.models import OperatorKey, OperatorScope, Organization, Overlap, RateLimit, User
 from accounts.selectors.operator_keys import operator_key_rows
+from accounts.selectors.rate_limits import rate_rows_of_organizations
 from accounts.services.legal_holds import PERMISSION, UnableToChangeHold, clear_legal_hold, set_legal_hold
 from accounts.services.operator_keys import PERMISSION as OPERATOR_KEYS
 from accounts.services.operator_keys import (
@@ -26,6 +28,8 @@ from accounts.services.operator_keys import (
     revoke_operator_key,
     rotate_operator_key,
 )
+from accounts.services.rate_limits import PERMISSION as RATE_LIMITS
+from accounts.services.rate_limits import UnableToSetRates, set_rates_of_organization
 from portal.lib.tenancy import as_platform
 
 ADDRESS = "admin:accounts_organization_changelist"
@@ -104,7 +108,7 @@ class OperatorKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":
-            _check_changing(request)
+            _check_changing(request, OPERATOR_KEYS)
         action = request.POST.get("action", "")
         issuing = NewOperatorKeyForm(request.POST if action == "issue" else None)
         changing = OperatorKeyForm(request.POST if action in ("rotate", "revoke") else None)
@@ -129,8 +133,8 @@ class OperatorKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
         return answer
 
 
-def _check_changing(request: HttpRequest) -> None:
-    if not request.user.has_perm(OPERATOR_KEYS):
+def _check_changing(request: HttpRequest, permission: str) -> None:
+    if not request.user.has_perm(permission):
         raise PermissionDenied
     if not is_sign_in_recent(request, time.time()):
         raise ReauthenticationRequired
@@ -147,3 +151,49 @@ def _change_key(form: NewOperatorKeyForm | OperatorKeyForm, by: User) -> str | N
         return rotate_operator_key(public_id=given["key"], overlap=overlap, by=by, now=now).secret
     revoke_operator_key(public_id=given["key"], by=by, now=now)
     return None
+
+
+@admin.register(RateLimit)
+class RateLimitAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
+    """One page: which organizations may call models faster or slower than all, and a form that changes one."""
+
+    def get_urls(self) -> list[URLPattern]:
+        return [path("", self.admin_site.admin_view(self.rates), name="accounts_ratelimit_changelist")]
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def rates(self, request: HttpRequest) -> HttpResponse:
+        """Show the organizations with rates of their own; change those of one by who signed in lately."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        form = OrganizationRatesForm(request.POST or None)
+        if request.method == "POST":
+            _check_changing(request, RATE_LIMITS)
+        if form.is_valid() and isinstance(request.user, User):
+            try:
+                with as_platform():
+                    _change_rates(form, request.user)
+            except UnableToSetRates as error:
+                form.add_error(None, str(error))
+            else:
+                messages.success(request, _("Done. It is in the organization's audit log."))
+                return redirect("admin:accounts_ratelimit_changelist")
+        with as_platform():
+            rows = rate_rows_of_organizations()
+        context = {**self.admin_site.each_context(request), "title": _("Rate limits"), "form": form, "rows": rows}
+        context["may_change"] = request.user.has_perm(RATE_LIMITS)
+        return TemplateResponse(request, "admin/rate_limits.html", context, status=422 if form.is_bound else 200)
+
+
+def _change_rates(form: OrganizationRatesForm, by: User) -> None:
+    organization = Organization.objects.filter(slug=form.cleaned_data["organization"]).first()
+    if organization is None:
+        raise UnableToSetRates(_("There is no organization with this address."))
+    set_rates_of_organization(organization=organization, rates=form.rates(), by=by, now=timezone.now())

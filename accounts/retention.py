@@ -182,6 +182,14 @@ TABLES = (
         of_organization=LeftOut("only who asked can open them, and they had the answer already"),
     ),
     Table(
+        "accounts_ratelimit",
+        "how fast an organization, its projects and its keys may call models",
+        Whose.ORGANIZATION,
+        ORGANIZATION,
+        "it says how the organization may work",
+        of_organization=Part("rate_limits", shown={**PROJECT, **API_KEY}),
+    ),
+    Table(
         "accounts_retiredsecret",
         "former secrets of rotated keys, as digests",
         Whose.ORGANIZATION,

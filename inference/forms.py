@@ -5,9 +5,10 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Organization
-from catalog.models import ServedModel
+from catalog.models import Region, ServedModel
 from inference.models import Receipt
 from inference.selectors import ReceiptFilters
+from inference.services.offering import LARGEST, Offering
 
 # A menu of a thousand keys is no help to anybody, and most of the page.
 OFFERED_KEYS = 50
@@ -48,3 +49,44 @@ class ReceiptFilterForm(forms.Form):
                 query[name] = value
         query["after"] = after
         return query.urlencode()
+
+
+class ProjectRegionForm(forms.Form):
+    """Where a project's requests to models are served."""
+
+    region = forms.ChoiceField(
+        label=_("Region"),
+        required=False,
+        help_text=_("A model that is not served there cannot be called; no request is ever served elsewhere."),
+    )
+
+    def __init__(self, data: QueryDict | None, *, current: str) -> None:
+        super().__init__(data, initial={"region": current})
+        field = self.fields["region"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  # for the type checker
+        regions = Region.objects.order_by("name").values_list("name", "description")
+        field.choices = [("", _("Any region")), *((name, f"{title} ({name})") for name, title in regions)]
+
+
+class OfferingForm(forms.Form):
+    """For staff: how a deployment works for customers."""
+
+    deployment = forms.CharField(label=_("Deployment"), max_length=32)
+    weight = forms.IntegerField(label=_("Weight"), min_value=1, max_value=1000)
+    concurrent_requests = forms.IntegerField(
+        label=_("Requests at once"),
+        min_value=1,
+        max_value=LARGEST,
+        required=False,
+        help_text=_("Over all gateways; more wait in line. Empty: as many as come."),
+    )
+    offered_percent = forms.IntegerField(
+        label=_("Offered, percent"), min_value=0, max_value=100, help_text=_("At 0 it gets nothing new.")
+    )
+    is_draining = forms.BooleanField(label=_("Draining"), required=False)
+    is_enabled = forms.BooleanField(label=_("Enabled"), required=False)
+
+    def offering(self) -> Offering:
+        given = dict(self.cleaned_data)
+        given.pop("deployment")
+        return Offering(**given)

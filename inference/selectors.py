@@ -9,7 +9,7 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise
 
 from accounts.models import Organization
-from inference.models import Receipt
+from inference.models import Deployment, Receipt
 from inference.rating import usd_string
 
 PAGE_SIZE = 50
@@ -176,4 +176,49 @@ def receipt_view(receipt: Receipt) -> ReceiptView:
         output=PartView(receipt.output_tokens, receipt.output_price_id or None),
         cost=usd_string(receipt.cost_usd),
         currency="USD",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRow:
+    """A deployment as staff and the owner's systems see it.
+
+    concurrent_requests: null for as many as come. offered_percent: what of it customers may have now. is_healthy: what
+    the last probe found, at probed_at.
+    """
+
+    id: str
+    model: str
+    region: str
+    base_url: str
+    weight: int
+    concurrent_requests: int | None
+    offered_percent: int
+    is_draining: bool
+    is_enabled: bool
+    is_healthy: bool
+    probed_at: datetime | None
+    changed_at: datetime
+
+
+def deployment_rows() -> list[DeploymentRow]:
+    """Return every deployment, by model and age."""
+    deployments = Deployment.objects.select_related("served_model", "region")
+    return [deployment_row(each) for each in deployments.order_by("served_model__name", "pk")]
+
+
+def deployment_row(deployment: Deployment) -> DeploymentRow:
+    return DeploymentRow(
+        id=deployment.public_id,
+        model=deployment.served_model.name,
+        region=deployment.region.name,
+        base_url=deployment.base_url,
+        weight=deployment.weight,
+        concurrent_requests=deployment.concurrent_requests,
+        offered_percent=deployment.offered_percent,
+        is_draining=deployment.is_draining,
+        is_enabled=deployment.is_enabled,
+        is_healthy=deployment.is_healthy,
+        probed_at=deployment.probed_at,
+        changed_at=deployment.changed_at,
     )

@@ -56,6 +56,7 @@ ORGANIZATION = (
             Entry(_("Catalog"), "boxes", "catalog:model-list", of_organization=False),
             Entry(_("API keys"), "key-round", "accounts:key-list"),
             Entry(_("Requests"), "list", "inference:receipt-list"),
+            Entry(_("Rate limits"), "timer", "accounts:rate-limit-list"),
         ),
     ),
     Group(

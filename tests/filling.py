@@ -8,7 +8,7 @@ from uuid import uuid4
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
-from accounts.models import KeyLeak, Notice, Organization, Overlap, Scope, User
+from accounts.models import KeyLeak, Notice, Organization, Overlap, RateLimit, Scope, User
 from accounts.services import audit
 from accounts.services.api_keys import issue_key
 from accounts.services.key_rotation import rotate_key
@@ -101,6 +101,7 @@ def fill(organization: Organization, user: User, word: str) -> list[str]:
     WriteOff.objects.create(
         organization=organization, cap=cap, amount_nano=1, reason=WriteOff.Reason.OVERRUN, created_at=NOW
     )
+    RateLimit.objects.create(organization=organization, api_key=issued.api_key, requests_per_minute=60, changed_at=NOW)
     make_cap_warning(make_cap(project, CapTarget(organization, api_key=issued.api_key), now=NOW), now=NOW)
     set_cost_tags(project=project, tags={"cost-center": f"center {word}", "team": f"team {word}"}, now=NOW)
     if not SpendAnomaly.objects.filter(organization=organization).exists():

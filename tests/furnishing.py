@@ -7,6 +7,7 @@ every page of such an object is looked at in each of them.
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import F
 
@@ -23,6 +24,7 @@ from accounts.models import (
     Membership,
     Organization,
     Overlap,
+    RateLimit,
     Role,
     ServiceAccount,
     User,
@@ -90,6 +92,7 @@ STATES: dict[str, list[str]] = {
     "directory_token": KEY_STATES,
     "receipt": [status.value for status in Receipt.Status],
     "cap": ["open", "full", "warns_only"],
+    "rate_limit": ["project", "key"],
     "payment": [*(state.value for state in Payment.State), "unspent", "disputed", "charged"],
     "invoice": ["paid"],
     "card": ["default", "other", "expired"],
@@ -166,10 +169,27 @@ def furnish(organization: Organization, now: datetime) -> dict[str, dict[str, st
     paid = make_invoice(organization.projects.order_by("pk")[0], now=now)
     return objects | {
         "cap": _caps(organization, now),
+        "rate_limit": _rate_limits(organization, now),
         "invoice": {"paid": paid.public_id},
         "payment": payments,
         "card": cards,
     }
+
+
+def _rate_limits(organization: Organization, now: datetime) -> dict[str, str]:
+    """Some, all and none of the rates set, over a project, a key and the whole."""
+    project, key = (
+        organization.projects.order_by("pk")[0],
+        organization.api_keys.filter(revoked_at=None).order_by("pk")[0],
+    )
+    largest = {"requests_per_minute": 1_000_000_000, "tokens_per_minute": 1_000_000_000}
+
+    def limit(over: dict[str, Any], **rates: int) -> str:
+        of_target = {"organization": organization, "project": None, "api_key": None} | over
+        return RateLimit.objects.update_or_create(**of_target, defaults={"changed_at": now, **rates})[0].public_id
+
+    limit({}, tokens_per_minute=90_000_000)
+    return {"project": limit({"project": project}, concurrent_requests=1), "key": limit({"api_key": key}, **largest)}
 
 
 def _caps(organization: Organization, now: datetime) -> dict[str, str]:

@@ -16,6 +16,7 @@ from django.urls import resolve, reverse
 
 from accounts.models import AuditEvent, Role, Scope
 from billing.models import SpendCap
+from catalog.models import Region
 from tests.documents import Document
 from tests.doubles.saml_provider import SamlProvider, metadata_of
 from tests.policy import Audience
@@ -54,6 +55,8 @@ TYPED_THERE: dict[str, Any] = {
     "accounts:sso-saml": lambda world: {"metadata": metadata_of(SamlProvider())},
     "accounts:domain-list": lambda world: {"name": "night-shift.example"},
     "accounts:domain-detail": lambda world: {"join_role": "viewer"},
+    "accounts:rate-limit-of-key": lambda world: {"requests_per_minute": "7"},
+    "inference:project-region": lambda world: {"region": Region.objects.order_by("pk")[0].name},
     "billing:auto-reload": lambda world: {"threshold": "20", "reload_amount": "25", "ceiling": "100"},
     "billing:top-up": lambda world: {"amount": "25"},
     "billing:project-tags": lambda world: {"cost_center": "Night 7"},

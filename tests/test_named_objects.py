@@ -70,6 +70,7 @@ CURSORS = {
     "accounts:key-list": "key",
     "accounts:member-list": "member",
     "accounts:project-list": "project",
+    "accounts:rate-limit-list": "rate_limit",
     "accounts:service-account-list": "service_account",
     "billing:api-cap-list": "cap",
     "billing:api-invoice-list": "invoice",
@@ -103,10 +104,14 @@ OF_STAFF = {
     "TransferForm": "tests/billing/test_admin_transfers.py",
     "TermsForm": "tests/billing/test_admin_terms.py",
     "PriceProposalForm": "tests/catalog/test_admin.py",
+    "Offer": "tests/inference/test_offering.py",
+    "OfferingForm": "tests/inference/test_offering.py",
+    "OrganizationRatesForm": "tests/accounts/test_rate_limits.py",
 }
 # Fields that name nothing: what people write, choose from a list in the code, count or date.
 PLAIN: dict[Place, set[str]] = {
     "form": {
+        *("requests_per_minute", "tokens_per_minute", "concurrent_requests"),
         *("action", "action_add", "action_primary", "action_remove", "action_send", "allowed_addresses"),
         *("RelayState", "SAMLResponse", "certificates", "entity_id", "metadata", "sign_in_url"),
         *("allowed_models", "auto_stop", "auto_stop_at", "auto_stop_hours", "client_id", "client_secret", "code"),

@@ -223,7 +223,8 @@ def ask_gateway(place: str, case: Carried, url: str, organization: str) -> None:
             client.get(f"/v1/models/{part}?{urlencode({name: value})}")
             client.get(f"/v1/{part}")
         for content in (json.dumps(body), json.dumps(body)[:-1]):
-            client.post("/v1/chat/completions", content=content)
+            for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
+                client.post(path, content=content)
             client.post(stream, content=content)
 
 

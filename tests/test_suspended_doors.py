@@ -20,7 +20,8 @@ from tests.world import World
 SENTENCE = "suspended for an unpaid bill"
 # --- Pages: what a person may not do then ---
 CLOSED = {
-    *("accounts:project-create", "accounts:project-rename"),
+    *("accounts:project-create", "accounts:project-rename", "inference:project-region"),
+    *("accounts:rate-limit-of-project", "accounts:rate-limit-of-key"),
     *("accounts:key-create", "accounts:key-change", "accounts:key-rotate"),
     *("accounts:service-account-create", "accounts:service-account-enable"),
     *("billing:cap-create", "billing:cap-change", "billing:cap-remove"),

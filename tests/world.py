@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client
 
-from accounts.models import DirectoryToken, Organization, Role, Scope, User
+from accounts.models import DirectoryToken, Organization, RateLimit, Role, Scope, User
 from accounts.services.api_keys import issue_key
 from billing.models import SpendCap
 from billing.services.caps import CapTarget
@@ -86,6 +86,13 @@ def _invoice(organization: Organization) -> str:
     return make_invoice(organization.projects.get(), now=NOW).public_id
 
 
+def _rate_limit(organization: Organization) -> str:
+    """Over the project; a key has none of its own."""
+    project = organization.projects.get()
+    rates = {"requests_per_minute": 600, "tokens_per_minute": 90_000}
+    return RateLimit.objects.create(organization=organization, project=project, changed_at=NOW, **rates).public_id
+
+
 def _receipt(organization: Organization) -> str:
     return make_receipt(organization).request_id
 
@@ -148,6 +155,7 @@ OBJECTS: dict[str, Callable[[Organization], str]] = {
     "ssh_key": _ssh_key,
     "receipt": _receipt,
     "cap": _cap,
+    "rate_limit": _rate_limit,
     "payment": _payment,
     "card": _card,
     "invoice": _invoice,

@@ -9,6 +9,7 @@ from accounts.models.idempotency import KeptAnswer
 from accounts.models.invitation import Invitation, InvitationState
 from accounts.models.notice import Notice
 from accounts.models.organization import Membership, Organization, Project, ProjectMembership
+from accounts.models.rate_limit import RateLimit, Rates
 from accounts.models.role import (
     CLOSED_WHILE_STOPPED,
     PERMISSION_OF_SCOPE,
@@ -58,6 +59,8 @@ __all__ = [
     "Project",
     "ProjectMembership",
     "ProjectRole",
+    "RateLimit",
+    "Rates",
     "RetiredSecret",
     "Role",
     "Scope",

@@ -22,10 +22,6 @@ LONGEST_AGENT = 200
 LONGEST_URL = 500
 LONGEST_SOURCE = 80
 
-# What one key may ask of models, counted by each gateway process for itself (inference.gateway.limits).
-REQUESTS_PER_MINUTE = 6_000
-TOKENS_PER_MINUTE = 4_000_000
-
 
 class OperatorScope(models.TextChoices):
     POOLS_READ = "pools:read", _("See pools")

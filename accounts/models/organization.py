@@ -128,6 +128,8 @@ class Project(models.Model):
     name = models.CharField(_("name"), max_length=120)
     slug = models.SlugField(_("address"), max_length=60)
     created_at = models.DateTimeField()
+    # The region in which its requests to models are served, and nowhere else; empty for any.
+    region_name = models.CharField(_("region"), max_length=40, default="", db_default="", blank=True)
 
     objects = ProjectQuerySet.as_manager()
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.utils.text import slugify
 
-from accounts.models import Membership, Organization, Project, Role, User
+from accounts.models import ApiKey, Membership, Organization, Project, Role, User
 from accounts.services.audit import changed, person, record_event
 from portal.lib.errors import DomainError
 from portal.lib.public_ids import random_base62
@@ -177,6 +177,30 @@ def rename_project(*, project: Project, name: str, now: datetime) -> Project:
     project.save(update_fields=["name"])
     record_event(
         "project.renamed",
+        organization_id=project.organization_id,
+        target=("project", project.public_id),
+        changes=changes,
+        now=now,
+    )
+    return project
+
+
+@transaction.atomic
+def pin_project(*, project: Project, region_name: str, now: datetime) -> Project:
+    """Let a project's requests to models be served in one region only, or with "" anywhere; within a second.
+
+    region_name: of a region that is there, which the caller has looked up.
+    """
+    Organization.objects.select_for_update(no_key=True).get(pk=project.organization_id)
+    project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    changes = changed(region=(project.region_name, region_name))
+    if not changes:
+        return project
+    project.region_name = region_name
+    project.save(update_fields=["region_name"])
+    ApiKey.objects.filter(organization=project.organization_id, project=project).unrevoked().update(changed_at=now)
+    record_event(
+        "project.pinned",
         organization_id=project.organization_id,
         target=("project", project.public_id),
         changes=changes,

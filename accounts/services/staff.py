@@ -20,6 +20,10 @@ GROUPS_OF_PERMISSION = {
     "accounts.hold_organization": (StaffGroup.COMPLIANCE, StaffGroup.SECURITY),
     "accounts.change_operatorkey": (StaffGroup.CAPACITY,),
     "accounts.view_operatorkey": (StaffGroup.CAPACITY, StaffGroup.SECURITY, StaffGroup.AUDITOR),
+    "accounts.change_ratelimit": (StaffGroup.SALES, StaffGroup.CAPACITY),
+    "accounts.view_ratelimit": (StaffGroup.SALES, StaffGroup.CAPACITY, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
+    "inference.change_deployment": (StaffGroup.CAPACITY,),
+    "inference.view_deployment": (StaffGroup.CAPACITY, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "billing.change_usagefate": (StaffGroup.FINANCE, StaffGroup.CAPACITY),
     "billing.view_usagefate": (StaffGroup.FINANCE, StaffGroup.CAPACITY, StaffGroup.SUPPORT, StaffGroup.AUDITOR),
     "catalog.view_priceproposal": (

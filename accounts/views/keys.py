@@ -16,7 +16,7 @@ from accounts import selectors
 from accounts.access import OrganizationRequest, organization_required, recent_sign_in_required, require_in
 from accounts.forms.keys import KeyForm, KeyLimitsForm, RotationForm, limits_of
 from accounts.models import ApiKey, Permission, Project, Scope, ServiceAccount
-from accounts.models.api_key import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
+from accounts.selectors.rate_limits import rates_of_key
 from accounts.services.api_keys import UnableToIssueKey, change_key, issue_key, kind_for, revoke_key
 from accounts.services.key_rotation import UnableToRotateKey, rotate_key
 from portal.lib.http import page_or_partial
@@ -115,8 +115,7 @@ def key_detail(request: OrganizationRequest, public_id: str) -> HttpResponse:
         "key": key,
         "now": now,
         "state": state,
-        "requests_per_minute": REQUESTS_PER_MINUTE,
-        "tokens_per_minute": TOKENS_PER_MINUTE,
+        "rates": rates_of_key(key),
         "may_revoke": not key.has_ended(now) and request.membership.may_in(Permission.MANAGE_KEYS, key.project_id),
         "former_secrets": [] if key.has_ended(now) else key.former_secrets_at(now),
         "leaks": list(key.leaks.order_by("-reported_at", "-pk")[:5]),

@@ -8,8 +8,8 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from accounts.access import KeyAPIView, is_former_secret
-from accounts.models.api_key import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from accounts.selectors import key_view
+from accounts.selectors.rate_limits import rates_of_key
 from billing import selectors
 from billing.api.reading import CURRENCY
 from portal.lib.api import JsonResponse
@@ -44,8 +44,9 @@ class KeyDescription:
     is_personal: bool
     allowed_models: list[str]
     allowed_addresses: list[str]
-    requests_per_minute: int
-    tokens_per_minute: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    concurrent_requests: int | None
     currency: str
     limit: str
     limit_remaining: str
@@ -71,7 +72,7 @@ class KeyDetail(KeyAPIView):
     def get(self, request: Request) -> HttpResponse:
         key, now = self.request.api_key, timezone.now()
         known = key_view(key, now)
-        tightest = selectors.tightest_cap_of(key, now)
+        tightest, rates = selectors.tightest_cap_of(key, now), rates_of_key(key)
         spend = selectors.spend_of_key(key, now)
         description = KeyDescription(
             id=known.id,
@@ -85,8 +86,9 @@ class KeyDetail(KeyAPIView):
             is_personal=key.is_personal,
             allowed_models=known.allowed_models,
             allowed_addresses=known.allowed_addresses,
-            requests_per_minute=REQUESTS_PER_MINUTE,
-            tokens_per_minute=TOKENS_PER_MINUTE,
+            requests_per_minute=rates.requests_per_minute,
+            tokens_per_minute=rates.tokens_per_minute,
+            concurrent_requests=rates.concurrent_requests,
             currency=CURRENCY,
             limit=decimal_string(tightest.limit_nano),
             limit_remaining=decimal_string(tightest.remaining_nano),

@@ -5,17 +5,11 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from inference.demo_upstream.faults import NONE, Faults, parse_faults
-from inference.demo_upstream.text import (
-    TOKENIZER,
-    answer_tokens,
-    count_tokens,
-    embedding,
-    natural_length,
-)
+from inference.demo_upstream.text import TOKENIZER, count_tokens, embedding
+from inference.demo_upstream.turns import chat_turn, text_turn
 
 # ASGI's own types are open dictionaries.
 type Scope = Mapping[str, Any]
@@ -126,12 +120,10 @@ class _Completion:
     def __init__(self, body: Body, prompt: str, faults: Faults, *, is_chat: bool) -> None:
         self.body, self.faults, self.is_chat = body, faults, is_chat
         self.prompt_tokens = count_tokens(prompt)
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        natural = natural_length(prompt)
-        length = natural if limit is None else min(int(limit), natural)
-        tokens = [] if faults.empty else list(islice(answer_tokens(prompt), length))
-        self.tokens, stopped = _until_stop(tokens, body.get("stop"))
-        self.finish_reason = "stop" if stopped or length == natural else "length"
+        if is_chat:
+            self.turn = chat_turn(body, prompt, is_empty=faults.empty)
+        else:
+            self.turn = text_turn(body, prompt, key="text", is_empty=faults.empty)
         self.created = int(time.time())
 
     async def send(self, send: Send) -> None:
@@ -154,7 +146,8 @@ class _Completion:
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": total,
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": min(self.faults.cached, self.prompt_tokens)},
+            "completion_tokens_details": {"reasoning_tokens": min(self.turn.reasoning_count, completion_tokens)},
         }
 
     def _envelope(self, kind: str) -> Body:
@@ -167,14 +160,13 @@ class _Completion:
         }
 
     def _whole(self) -> Body:
-        text = "".join(self.tokens)
-        choice: Body = {"index": 0, "finish_reason": self.finish_reason, "logprobs": None}
+        choice: Body = {"index": 0, **self._finish(), "logprobs": self._logprobs(self.turn.pieces)}
         if self.is_chat:
-            choice["message"] = {"role": "assistant", "content": text, "refusal": None}
+            choice["message"] = self.turn.message()
         else:
-            choice["text"] = text
+            choice["text"] = "".join(piece["text"] for piece in self.turn.pieces)
         answer = self._envelope("chat.completion" if self.is_chat else "text_completion") | {"choices": [choice]}
-        return answer if self.faults.silent else answer | {"usage": self._usage(len(self.tokens))}
+        return answer if self.faults.silent else answer | {"usage": self._usage(len(self.turn.pieces))}
 
     async def _events(self) -> AsyncIterator[Body | str]:
         options = self.body.get("stream_options") or {}
@@ -191,21 +183,37 @@ class _Completion:
             chunk = self._envelope("chat.completion.chunk" if self.is_chat else "text_completion")
             chunk["choices"] = [choice]
             if counts_on:
-                chunk["usage"] = self._usage(max(0, min(delivered + 1, len(self.tokens))))
+                chunk["usage"] = self._usage(max(0, min(delivered + 1, len(self.turn.pieces))))
             yield chunk
         if options.get("include_usage") is True and not self.faults.silent:
             chunk = self._envelope("chat.completion.chunk" if self.is_chat else "text_completion")
-            yield chunk | {"choices": [], "usage": self._usage(len(self.tokens))}
+            yield chunk | {"choices": [], "usage": self._usage(len(self.turn.pieces))}
         yield "[DONE]"
 
     def _choices(self) -> Iterator[Body]:
         if self.is_chat:
             yield {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
-        for token in self.tokens:
-            content: Body = {"delta": {"content": token}} if self.is_chat else {"text": token}
+        for piece in self.turn.pieces:
+            content: Body = {"delta": piece} if self.is_chat else piece
+            if self.body.get("logprobs") is True:
+                content = content | {"logprobs": self._logprobs([piece])}
             yield {"index": 0, "finish_reason": None} | content
         last: Body = {"delta": {}} if self.is_chat else {"text": ""}
-        yield {"index": 0, "finish_reason": self.finish_reason} | last
+        yield {"index": 0} | self._finish() | last
+
+    def _finish(self) -> Body:
+        # stop_reason is what servers of open models add: which stop text it was.
+        return {"finish_reason": self.turn.finish_reason, "stop_reason": self.turn.stop_text}
+
+    def _logprobs(self, pieces: list[Body]) -> Body | None:
+        if self.body.get("logprobs") is not True:
+            return None
+        said = [piece["content"] for piece in pieces if "content" in piece]
+        return {
+            "content": [
+                {"token": token, "logprob": -0.5, "bytes": list(token.encode()), "top_logprobs": []} for token in said
+            ]
+        }
 
 
 def _texts(messages: list[Any]) -> Iterator[str]:
@@ -214,18 +222,13 @@ def _texts(messages: list[Any]) -> Iterator[str]:
         if isinstance(content, str):
             yield content
         elif isinstance(content, list):
-            yield from (str(part.get("text", "")) for part in content if isinstance(part, dict))
+            yield from (_shown(part) for part in content if isinstance(part, dict))
 
 
-def _until_stop(tokens: list[str], stop: object) -> tuple[list[str], bool]:
-    """Return the tokens before the first stop text, and whether there was one."""
-    stops = [stop] if isinstance(stop, str) else [text for text in stop if text] if isinstance(stop, list) else []
-    text = ""
-    for number, token in enumerate(tokens):
-        text += token
-        if any(each in text for each in stops):
-            return tokens[:number], True
-    return tokens, False
+def _shown(part: Body) -> str:
+    """Return a part as text: of a picture or a file, that there is one."""
+    is_there = isinstance(part.get("image_url"), dict) or isinstance(part.get("file"), dict)
+    return "a-picture-or-file" if is_there else str(part.get("text", ""))
 
 
 def _model(name: str) -> Body:

@@ -4,7 +4,7 @@ A request names its faults in the header `x-demo-fault` or after `!` in the mode
 because a gateway forwards the second and not the first. Several are joined by `,`:
 `delay=MS` before every chunk, `status=CODE` instead of an answer, `cut=N` breaks the connection after N content
 chunks, `empty` answers without text, `hang` never answers, `stall=N` says nothing more after N content chunks,
-`silent` leaves the usage out.
+`silent` leaves the usage out, `cached=N` says that N tokens of the prompt were in a cache.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ class Faults:
     hang: bool = False
     stall: int | None = None
     silent: bool = False
+    cached: int = 0
 
 
 NONE = Faults()
@@ -35,6 +36,7 @@ def parse_faults(text: str) -> Faults:
         hang=asked.pop("hang", None) is not None,
         stall=int(asked.pop("stall")) if "stall" in asked else None,
         silent=asked.pop("silent", None) is not None,
+        cached=int(asked.pop("cached", "0")),
     )
     if asked:
         raise ValueError(f"unknown faults: {', '.join(asked)}")

@@ -44,6 +44,9 @@ class Choice(msgspec.Struct):
     message: Content | None = None
     text: str | None = None
     finish_reason: str | None = None
+    # Which of the asked texts ended the answer, where the upstream says so.
+    stop_reason: object = None
+    logprobs: msgspec.Raw = msgspec.Raw(b"null")
 
     @property
     def has_content(self) -> bool:
@@ -72,7 +75,7 @@ type Fields = dict[str, msgspec.Raw]
 _chunk = msgspec.json.Decoder(Chunk)
 _answer = msgspec.json.Decoder(Answer)
 _fields = msgspec.json.Decoder(Fields)
-_usage_fields = msgspec.json.Decoder(dict[str, object])
+_usage_fields = msgspec.json.Decoder(dict[str, object] | None)
 
 
 class Unreadable(Exception):
@@ -100,8 +103,8 @@ def counts_of(usage: Usage | None) -> TokenCounts | None:
 
 def priced_usage(fields: Fields, cost: Decimal, price_version: dict[str, str]) -> Fields:
     """Return the answer's fields with what it cost, and by which prices, in its usage."""
-    known = _usage_fields.decode(fields["usage"]) if fields.get("usage", b"null") != b"null" else {}
-    usage = {**known, "cost": usd_string(cost), "price_version": price_version}
+    known = _usage_fields.decode(fields["usage"]) if "usage" in fields else None
+    usage = {**(known or {}), "cost": usd_string(cost), "price_version": price_version}
     return fields | {"usage": msgspec.Raw(msgspec.json.encode(usage))}
 
 
@@ -120,6 +123,10 @@ class Event:
     @property
     def is_usage_alone(self) -> bool:
         return self.chunk is not None and not self.chunk.choices and self.chunk.usage is not None
+
+    @property
+    def data(self) -> bytes:
+        return _data_of(self.raw)
 
     @property
     def text(self) -> str:

@@ -1,14 +1,14 @@
 """The gateway's ASGI entry. `GatewayFront` takes `/v1/*` and the console's streams off the port before Django.
 
-Read on from here: keys (who calls), requests (what they ask), limits and budget (whether they may), exchange
-(forward, count, settle), patrol (who may no longer wait for it), metering (write it down). Why it is built this way:
-docs/algorithms/gateway.md.
+Read on from here: keys (who calls), dialects and requests (what they ask), limits and budget (whether they may),
+exchange (forward, count, settle), patrol (who may no longer wait for it), metering (write it down). Why it is built
+this way: docs/algorithms/gateway.md.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -33,45 +33,45 @@ from inference.gateway.asgi import (
 )
 from inference.gateway.budget import Budget
 from inference.gateway.console import PlaygroundDoor
+from inference.gateway.counters import SharedCounters
 from inference.gateway.database import UNREACHABLE, Database
+from inference.gateway.dialects import Heading, Reply
+from inference.gateway.dialects.addresses import DIALECTS, spoken_at
 from inference.gateway.errors import ApiError, invalid, no_database, unknown_model
 from inference.gateway.exchange import Call, Exchange
 from inference.gateway.keys import Caller, KeyRing
-from inference.gateway.limits import Limits, Rates
+from inference.gateway.limits import Limits
 from inference.gateway.metering import Meter
 from inference.gateway.offers import Offer, Shelf
-from inference.gateway.outlets import PageOutlet, ProgramOutlet
+from inference.gateway.outlets import PageOutlet
 from inference.gateway.patrol import Patrol, Watch
-from inference.gateway.repeats import idempotent_request, replay
-from inference.gateway.requests import Endpoint, ModelRequest, parse_request
+from inference.gateway.places import Places
+from inference.gateway.repeats import idempotent_request
+from inference.gateway.requests import Endpoint, ModelRequest
+from inference.gateway.upkeep import every
 from inference.gateway.upstream import Refusal, Upstreams
 from inference.models import Receipt
 from inference.services.claims import IdempotentRequest, OtherBody, RequestIsRunning, claim_request, drop_claim
 from portal.lib.masking import masked
-from portal.lib.public_ids import accepted_request_id, new_req_id
+from portal.lib.public_ids import accepted_request_id, new_public_id, new_req_id
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 0.5  # how often changed keys are looked for: revocation within a second (decisions: Inference)
+# How often changed keys and deployments are looked for: revocation within a second (decisions: Inference).
+LOOK_SECONDS = 0.5
 TEND_SECONDS = 1.0
 RESTOCK_SECONDS = 2.0
 SESSION_SECONDS = 2.0  # how often whoever has an answer running in the console is asked again
 NOTE_SECONDS = 20.0  # a key's last use is shown to the minute
 
-_ENDPOINTS = {
-    "/v1/chat/completions": Endpoint.CHAT_COMPLETIONS,
-    "/v1/completions": Endpoint.COMPLETIONS,
-    "/v1/embeddings": Endpoint.EMBEDDINGS,
-}
 _STREAM_PATH = re.compile(r"/o/(?P<organization>[-a-zA-Z0-9_]+)/stream/(?P<name>[a-z-]+)")
 
 
 class GatewayFront:
     """Dispatches on the path: what is the gateway's never passes Django's middleware."""
 
-    def __init__(self, behind: Application, *, rates: Rates | None = None) -> None:
+    def __init__(self, behind: Application) -> None:
         self._behind = behind
-        self._rates = rates or Rates()
         self._gateway: Gateway | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +93,7 @@ class GatewayFront:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._gateway = Gateway(self._rates)
+                self._gateway = Gateway()
                 await self._gateway.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
@@ -116,16 +116,16 @@ class _Asking:
 class Gateway:
     """Everything that lives as long as the process."""
 
-    def __init__(self, rates: Rates) -> None:
+    def __init__(self) -> None:
         self._database = Database()
         self._keys = KeyRing(self._database, brand=settings.KEY_BRAND, pepper=settings.API_KEY_PEPPER)
         self._proxy_count = settings.ALLAUTH_TRUSTED_PROXY_COUNT
         self._shelf = Shelf(self._database)
-        self._limits = Limits(rates)
+        self._limits = Limits(SharedCounters(settings.REDIS_URL, new_public_id("gw")))
         self._budget = Budget(self._database)
         self._meter = Meter(self._database, self._budget)
         self._upstreams = Upstreams(
-            key=settings.MODEL_UPSTREAM_KEY, idle_seconds=settings.MODEL_UPSTREAM_TIMEOUT_SECONDS
+            Places(self._limits), key=settings.MODEL_UPSTREAM_KEY, idle_seconds=settings.MODEL_UPSTREAM_TIMEOUT_SECONDS
         )
         self._playground = PlaygroundDoor(self._database)
         self._patrol = Patrol()
@@ -136,11 +136,12 @@ class Gateway:
             await self._restock()
         self._tasks = [
             asyncio.create_task(self._meter.run()),
-            asyncio.create_task(_every(LOOK_SECONDS, self._look_for_changed_keys)),
-            asyncio.create_task(_every(RESTOCK_SECONDS, self._restock)),
-            asyncio.create_task(_every(TEND_SECONDS, self._budget.tend)),
-            asyncio.create_task(_every(SESSION_SECONDS, self._patrol.look_at_sessions)),
-            asyncio.create_task(_every(NOTE_SECONDS, self._note_uses)),
+            asyncio.create_task(every(LOOK_SECONDS, self._look_for_changes)),
+            asyncio.create_task(every(RESTOCK_SECONDS, self._restock)),
+            asyncio.create_task(every(TEND_SECONDS, self._budget.tend)),
+            asyncio.create_task(every(TEND_SECONDS, self._limits.tend)),
+            asyncio.create_task(every(SESSION_SECONDS, self._patrol.look_at_sessions)),
+            asyncio.create_task(every(NOTE_SECONDS, self._note_uses)),
         ]
 
     async def stop(self) -> None:
@@ -150,14 +151,16 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._meter.close()
         await self._budget.close()
+        await self._limits.close()
         with suppress(*UNREACHABLE):
             await self._note_uses()
         await self._upstreams.close()
         await asyncio.get_running_loop().run_in_executor(None, self._database.close)
 
-    async def _look_for_changed_keys(self) -> None:
+    async def _look_for_changes(self) -> None:
         now = datetime.now(UTC)
         await self._patrol.look_at_keys(await self._keys.forget_changed(now), now)
+        await self._shelf.look(now)
 
     async def _note_uses(self) -> None:
         await self._keys.note_uses(datetime.now(UTC))
@@ -172,8 +175,8 @@ class Gateway:
 
         async def serve(asking: _Asking, send: Send) -> None:
             path, method = scope["path"], scope["method"]
-            endpoint = _ENDPOINTS.get(path)
-            allowed = "POST" if endpoint else "GET" if path == "/v1/models" or path.startswith("/v1/models/") else None
+            dialect = DIALECTS.get(path)
+            allowed = "POST" if dialect else "GET" if path == "/v1/models" or path.startswith("/v1/models/") else None
             if allowed is None:
                 raise ApiError(404, f"There is no {method} {path[:100]}. See the documentation.", code="unknown_url")
             if method != allowed:
@@ -182,26 +185,29 @@ class Gateway:
                 )
             agent = masked(header(scope, b"user-agent")[:LONGEST_AGENT])
             use = KeyUse(address_of(scope, proxy_count=self._proxy_count), agent)
-            authorization = header(scope, b"authorization")
+            authorization = spoken_at(path).authorization(scope)
 
             async def knock() -> Caller:
                 return await self._keys.caller_of(authorization, use, datetime.now(UTC))
 
             caller = await knock()
-            if endpoint is None:
+            if dialect is None:
                 await self._answer_models(path.removeprefix("/v1/models").strip("/"), caller, asking, send)
             else:
                 body = await read_body(scope, receive)
                 # A body may take its time, and the key may have ended meanwhile.
                 caller = await knock()
-                idempotent = idempotent_request(caller, header(scope, b"idempotency-key"), body)
-                call = self._call(parse_request(endpoint, body), caller, asking, idempotent)
-                await self._serve_model(call, asking, receive, send, knock)
+                idempotent = idempotent_request(caller, header(scope, b"idempotency-key"), path, body)
+                reply = dialect.read(body)
+                async with self._called(reply.request, caller, asking, idempotent) as call:
+                    await self._serve_model(call, reply, asking, receive, send, knock=knock)
 
         await self._guard(scope, send, serve)
 
     async def _answer_models(self, name: str, caller: Caller, asking: _Asking, send: Send) -> None:
-        asking.headers |= self._limits.admit(caller.name).headers()
+        admission = await self._limits.admit(caller.subjects)
+        admission.end()
+        asking.headers |= admission.headers()
         if name:
             body = msgspec.json.encode(_shown(self._offer_for(name, caller)))
         else:
@@ -212,28 +218,29 @@ class Gateway:
     async def _serve_model(
         self,
         call: Call,
+        reply: Reply,
         asking: _Asking,
         receive: Receive,
         send: Send,
+        *,
         knock: Callable[[], Awaitable[Caller]],
     ) -> None:
-        request = call.request
         if call.idempotent is not None and (earlier := await self._claim(call.idempotent, call.request_id)):
-            await replay(earlier, request, asking.headers, send)
+            await reply.replay(earlier, asking.headers, send)
             return
+        heading = Heading(call.request_id, call.requested_at, call.offer.name)
         exchange: Exchange | None = None
         try:
             with self._watched(call, knock) as watch:
                 exchange = await self._exchange(call, watch)
                 asking.headers["x-receipt-id"] = call.request_id
-                if request.is_stream:
-                    outlet = ProgramOutlet(send, asking.headers, wants_usage=request.wants_usage)
-                    await exchange.stream(receive, outlet)
+                if call.request.is_stream:
+                    await exchange.stream(receive, reply.outlet(send, asking.headers, heading))
                 else:
                     answer = await exchange.answer(receive)
                     remaining = self._budget.remaining(call.caller)
                     cost = {"x-cost": answer.cost_usd, "x-budget-remaining": remaining}
-                    await send_answer(send, 200, asking.headers | cost, answer.body)
+                    await send_answer(send, 200, asking.headers | cost, reply.whole(answer.body, heading))
         finally:
             if call.idempotent is not None and (exchange is None or not exchange.is_settled):
                 # Without a database the claim ends by itself.
@@ -264,35 +271,43 @@ class Gateway:
                 raise ApiError(405, "This stream takes POST.", code="method_not_allowed", headers={"allow": "POST"})
             body = await read_body(scope, receive)
             caller, request = await self._playground.enter(scope, body, organization)
-            call = self._call(request, caller, asking, None)
-            with self._watched(call, partial(self._playground.caller_of, scope, organization)) as watch:
-                exchange = await self._exchange(call, watch)
-                await exchange.stream(receive, PageOutlet(send, asking.headers, request_id=asking.request_id))
+            knock = partial(self._playground.caller_of, scope, organization)
+            async with self._called(request, caller, asking, None) as call:
+                with self._watched(call, knock) as watch:
+                    exchange = await self._exchange(call, watch)
+                    await exchange.stream(receive, PageOutlet(send, asking.headers, request_id=asking.request_id))
 
         await self._guard(scope, send, serve)
 
     # --- Both -------------------------------------------------------------------------------------
 
-    def _call(
+    @asynccontextmanager
+    async def _called(
         self, request: ModelRequest, caller: Caller, asking: _Asking, idempotent: IdempotentRequest | None
-    ) -> Call:
-        """Check what may be checked without waiting. Raises ApiError 400, 403, 404, 429 or 503."""
+    ) -> AsyncIterator[Call]:
+        """Let a request run within its limits, until the block ends. Raises ApiError 400, 403, 404, 429 or 503."""
         offer = self._offer_for(request.model, caller)
         if offer.is_embedding != (request.endpoint is Endpoint.EMBEDDINGS):
             raise invalid(f"{offer.name} is not a model for this endpoint.", "model", "wrong_endpoint")
         request.output_limit(offer)
-        window = self._limits.admit(caller.name)
-        asking.headers |= window.headers()
-        return Call(
-            request_id=asking.request_id,
-            requested_at=asking.requested_at,
-            caller=caller,
-            request=request,
-            offer=offer,
-            prices=offer.prices_of(caller.organization_id, asking.requested_at),
-            window=window,
-            idempotent=idempotent,
-        )
+        upstreams = offer.upstreams_in(caller.region)
+        prices = offer.prices_of(caller.organization_id, asking.requested_at)
+        admission = await self._limits.admit(caller.subjects)
+        asking.headers |= admission.headers()
+        try:
+            yield Call(
+                request_id=asking.request_id,
+                requested_at=asking.requested_at,
+                caller=caller,
+                request=request,
+                offer=offer,
+                upstreams=upstreams,
+                prices=prices,
+                admission=admission,
+                idempotent=idempotent,
+            )
+        finally:
+            admission.end()
 
     def _offer_for(self, name: str, caller: Caller) -> Offer:
         offer = self._shelf.find(name)
@@ -317,11 +332,12 @@ class Gateway:
         return Exchange(call, hold, watch, upstreams=self._upstreams, meter=self._meter)
 
     async def _guard(self, scope: Scope, send: Send, serve: Callable[[_Asking, Send], Awaitable[None]]) -> None:
-        """Serve a request; answer refusals in the shape of contracts 3, and write one line to the log."""
+        """Serve a request; answer refusals as the address speaks (contracts 3), and write one line to the log."""
         started = perf_counter()
         request_id = new_req_id()
         shown_id = accepted_request_id(header(scope, b"x-request-id")) or request_id
-        asking = _Asking(request_id, datetime.now(UTC), {"x-request-id": shown_id})
+        dialect = spoken_at(scope["path"])
+        asking = _Asking(request_id, datetime.now(UTC), dialect.headers(shown_id))
         status = 0
 
         async def send_and_see(message: Mapping[str, object]) -> None:
@@ -333,9 +349,11 @@ class Gateway:
         try:
             await serve(asking, send_and_see)
         except ApiError as error:
-            await send_answer(send_and_see, error.status, asking.headers | error.headers, error.body())
+            body = dialect.error(error, shown_id)
+            await send_answer(send_and_see, error.status, asking.headers | error.headers, body)
         except Refusal as refusal:
-            await send_answer(send_and_see, refusal.status, asking.headers, refusal.body)
+            body = dialect.refusal(refusal.status, refusal.body, shown_id)
+            await send_answer(send_and_see, refusal.status, asking.headers, body)
         except ClientGone:
             status = status or 499
         except Exception:
@@ -343,7 +361,7 @@ class Gateway:
             if status:
                 raise
             failure = ApiError(500, "Something broke on our side.", code="internal_error", kind="server_error")
-            await send_answer(send_and_see, failure.status, asking.headers, failure.body())
+            await send_answer(send_and_see, failure.status, asking.headers, dialect.error(failure, shown_id))
         milliseconds = round((perf_counter() - started) * 1000, 1)
         log.info(
             "inference.request",
@@ -353,19 +371,6 @@ class Gateway:
             status=status,
             ms=milliseconds,
         )
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Repeat `work` for ever; a database that is away is waited for."""
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-        except UNREACHABLE as error:
-            log.warning("inference.database_unreachable", error=type(error).__name__)
-        except Exception:
-            # A batch boundary: the next round must come whatever this one was.
-            log.exception("inference.upkeep_failed")
 
 
 def _may_call(caller: Caller, model: str) -> bool:

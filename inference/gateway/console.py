@@ -16,10 +16,12 @@ from django.middleware.csrf import CsrfViewMiddleware
 from accounts import selectors
 from accounts.access import barred_by
 from accounts.models import Permission, Project, User
+from accounts.selectors.rate_limits import rates_in_console
 from inference.gateway.asgi import Scope, header
 from inference.gateway.database import UNREACHABLE, Database
 from inference.gateway.errors import ApiError, invalid, no_database
 from inference.gateway.keys import Caller
+from inference.gateway.limits import subjects_of
 from inference.gateway.requests import UNREADABLE, Endpoint, ModelRequest, parse_request
 from portal.lib.context import remember_organization
 from portal.lib.sessions import SessionMiddleware
@@ -75,8 +77,15 @@ def _caller_of_session(scope: Scope, slug: str) -> Caller:
             project = Project.objects.owned_by(membership.organization).in_order().first()
             if project is None:
                 raise ApiError(404, "This organization has no project.", code="no_project")
+            rates = rates_in_console(organization_id=membership.organization_id, project_id=project.pk)
+            organization = membership.organization.public_id
             return Caller(
-                organization_id=membership.organization_id, project_id=project.pk, user_id=user.pk, name=user.public_id
+                organization_id=membership.organization_id,
+                project_id=project.pk,
+                user_id=user.pk,
+                name=user.public_id,
+                region=project.region_name,
+                subjects=subjects_of("person", user.public_id, project.public_id, organization, rates),
             )
     finally:
         remember_organization(None)

@@ -23,12 +23,12 @@ from inference.gateway.asgi import ClientGone, Receive
 from inference.gateway.budget import Hold
 from inference.gateway.errors import ApiError, unavailable
 from inference.gateway.keys import Caller
-from inference.gateway.limits import Window
+from inference.gateway.limits import Admission
 from inference.gateway.metering import Meter
 from inference.gateway.offers import Cost, HourlyPrices, Offer, Upstream
 from inference.gateway.patrol import AccessEnded, Watch, unless_interrupted
 from inference.gateway.requests import ModelRequest
-from inference.gateway.upstream import Refusal, Stream, UpstreamCut, Upstreams
+from inference.gateway.upstream import Order, Refusal, Stream, UpstreamCut, Upstreams
 from inference.models import Receipt
 from inference.rating import NO_TOKENS, TokenCounts, usd_string
 from inference.services.claims import IdempotentRequest
@@ -52,8 +52,10 @@ class Call:
     caller: Caller
     request: ModelRequest
     offer: Offer
+    # Those of the offer's that may serve this caller.
+    upstreams: tuple[Upstream, ...]
     prices: HourlyPrices
-    window: Window
+    admission: Admission
     idempotent: IdempotentRequest | None
 
     @property
@@ -112,7 +114,7 @@ class Exchange:
         call = self._call
         try:
             async with unless_interrupted(receive, self._watch):
-                whole = await self._upstreams.fetch(call.offer.upstreams, call.request.path, self._body)
+                whole = await self._upstreams.fetch(self._order())
             self._upstream = whole.upstream
             fields, answer = read_answer(whole.body)
         except ClientGone:
@@ -175,7 +177,7 @@ class Exchange:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Stream]:
         """Open the stream, and end its connection unless it can be used again."""
-        stream = await self._upstreams.open(self._call.offer.upstreams, self._call.request.path, self._body)
+        stream = await self._upstreams.open(self._order())
         self._upstream = stream.upstream
         try:
             yield stream
@@ -205,6 +207,10 @@ class Exchange:
                 raise UpstreamCut
         return usage
 
+    def _order(self) -> Order:
+        call = self._call
+        return Order(call.upstreams, call.request.path, self._body, call.caller.organization_id)
+
     def _body(self, upstream: Upstream) -> bytes:
         return self._call.request.body_for(upstream, self._call.offer)
 
@@ -219,7 +225,7 @@ class Exchange:
         prices = call.prices.at(finished_at)
         cost = prices.cost(NO_TOKENS if status in FREE else counts)
         self._hold.spend(cost.bound_nano)
-        call.window.spend_tokens(counts.input + counts.cached_input + counts.output)
+        call.admission.spend_tokens(counts.input + counts.cached_input + counts.output)
         self._meter.settle(
             self._settlement(status, cost, finish_reason, finished_at), self._hold.lease, cost.bound_nano
         )

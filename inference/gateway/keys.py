@@ -10,10 +10,12 @@ from django.db.models import Subquery
 from django.db.models.functions import Coalesce
 
 from accounts.models import ApiKey, RetiredSecret, Scope
+from accounts.selectors.rate_limits import limits_over_key, rates_of_limits
 from accounts.services.api_keys import KeyUse, touch_keys
 from billing.selectors import has_cap
 from inference.gateway.database import UNREACHABLE, Database
 from inference.gateway.errors import ApiError, invalid_key, no_database, wrong_address
+from inference.gateway.limits import Subject, subjects_of
 from portal.lib.addresses import Network, is_within, networks_of
 from portal.lib.key_format import KeyKind, digest_of, kind_of
 
@@ -31,8 +33,12 @@ class Caller:
     project_id: int
     api_key_id: int | None = None
     user_id: int | None = None
-    # Public id of the key or person: what limits count by and logs say.
+    # Public id of the key or person, as logs say it.
     name: str = ""
+    # Where the project wants its requests served; "" for anywhere.
+    region: str = ""
+    # Whose rates hold for it: the key's or person's, the project's, the organization's.
+    subjects: tuple[Subject, ...] = ()
     allowed_models: frozenset[str] = frozenset()
     allowed_networks: tuple[Network, ...] = ()
     may_infer: bool = True
@@ -133,7 +139,10 @@ class KeyRing:
 
 _COLUMNS = (
     "organization_id",
+    "organization__public_id",
     "project_id",
+    "project__public_id",
+    "project__region_name",
     "pk",
     "public_id",
     "scopes",
@@ -152,20 +161,25 @@ def _load_caller(digest: bytes) -> Caller | None:
     )
     working = ApiKey.objects.filter(revoked_at=None, disabled_at=None, pk=of_secret)
     # A former secret has an end, which is compared with the time of each request.
-    row = working.values_list(*_COLUMNS, has_cap(), Subquery(former.values("valid_until")[:1])).first()
+    until = Subquery(former.values("valid_until")[:1])
+    row = working.values_list(*_COLUMNS, has_cap(), until, limits_over_key()).first()
     if row is None:
         return None
-    organization_id, project_id, pk, public_id, scopes, models, addresses, expires_at, has_own_cap, until = row
+    organization_id, organization, project_id, project, region, pk, public_id, scopes, models, addresses, *ends = row
+    expires_at, has_own_cap, valid_until, limits = ends
+    rates = rates_of_limits(limits)
     return Caller(
         organization_id=organization_id,
         project_id=project_id,
         api_key_id=pk,
         name=public_id,
+        region=region,
+        subjects=subjects_of("key", public_id, project, organization, rates),
         allowed_models=frozenset(models),
         allowed_networks=networks_of(addresses),
         may_infer=Scope.INFERENCE.value in scopes,
         has_own_cap=has_own_cap,
-        expires_at=min((end for end in (expires_at, until) if end is not None), default=None),
+        expires_at=min((end for end in (expires_at, valid_until) if end is not None), default=None),
         digest=digest,
     )
 

@@ -9,7 +9,7 @@ from billing.selectors import prices_of_contracts
 from catalog.models import ServedModel
 from catalog.selectors import UnitPrice, unit_prices
 from inference.gateway.database import Database
-from inference.gateway.errors import unavailable
+from inference.gateway.errors import ApiError, unavailable
 from inference.models import Deployment
 from inference.rating import TokenCounts, exact_cost, upper_bound_nano
 from inference.services.receipts import PricedTokens
@@ -31,6 +31,8 @@ class Upstream:
     weight: int
     is_healthy: bool
     has_continuous_usage: bool
+    # How many requests it takes at once, of all gateways together; None: as many as come.
+    places: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,31 @@ class Offer:
     max_output_tokens: int
     default_output_tokens: int
     released_at: int  # Unix seconds, 0 when unknown
+    # Who gets new requests, and every region in which somebody at times does.
     upstreams: tuple[Upstream, ...]
+    regions: frozenset[str]
     list_prices: HourlyPrices
     # By organization id, for those that have a contract.
     agreed_prices: dict[int, HourlyPrices]
+
+    def upstreams_in(self, region_name: str) -> tuple[Upstream, ...]:
+        """Return who may serve a caller that is pinned to a region, or with "" to none. Raises ApiError 403 or 503."""
+        if region_name and region_name not in self.regions:
+            raise ApiError(
+                403,
+                f"This project keeps its requests in {region_name}, where {self.name} is not served.",
+                code="region_not_served",
+                kind="permission_error",
+                param="model",
+            )
+        inside = tuple(each for each in self.upstreams if not region_name or each.region_name == region_name)
+        if not inside:
+            raise unavailable(
+                "No machine serves this model to customers at the moment. Nothing was charged.",
+                code="model_unavailable",
+                retry_after_seconds=5,
+            )
+        return inside
 
     def prices_of(self, organization_id: int, now: datetime) -> HourlyPrices:
         """Return what an organization pays. Raises ApiError 503 without a price: unpriced usage is never free."""
@@ -139,6 +162,7 @@ class Shelf:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._offers: dict[str, Offer] = {}
+        self._changed_at: datetime | None = None
 
     def find(self, name: str) -> Offer | None:
         return self._offers.get(name)
@@ -148,19 +172,37 @@ class Shelf:
 
     async def restock(self, now: datetime) -> None:
         """Load everything anew. Raises what Django raises when the database cannot be reached."""
+        # Before the offers, so that what changes meanwhile is seen by the next look.
+        self._changed_at = await self._database.run(_last_change)
         self._offers = await self._database.run(_load_offers, now)
+
+    async def look(self, now: datetime) -> None:
+        """Load everything anew if a deployment changed. Raises as `restock`."""
+        if await self._database.run(_last_change) != self._changed_at:
+            await self.restock(now)
+
+
+def _last_change() -> datetime | None:
+    return Deployment.objects.order_by("-changed_at").values_list("changed_at", flat=True).first()
 
 
 def _load_offers(now: datetime) -> dict[str, Offer]:
     upstreams: dict[int, list[Upstream]] = {}
+    regions: dict[int, set[str]] = {}
     for deployment in Deployment.objects.enabled().select_related("region", "served_model").order_by("pk"):
-        upstreams.setdefault(deployment.served_model_id, []).append(_upstream_of(deployment))
+        serving = upstreams.setdefault(deployment.served_model_id, [])
+        regions.setdefault(deployment.served_model_id, set()).add(deployment.region.name)
+        if deployment.is_serving:
+            serving.append(_upstream_of(deployment))
     models = list(ServedModel.objects.filter(pk__in=list(upstreams)).order_by("name"))
     skus = [model.sku(kind) for model in models for kind in TokenKind]
     hours = (hour_of(now), hour_of(now) + timedelta(hours=1))
     listed = {(hour, sku): price for hour in hours for sku, price in unit_prices(skus, hour).items()}
     agreed = prices_of_contracts((hour, sku) for hour in hours for sku in skus)
-    return {model.name: _offer_of(model, upstreams[model.pk], listed, agreed) for model in models}
+    return {
+        model.name: _offer_of(model, upstreams[model.pk], frozenset(regions[model.pk]), listed, agreed)
+        for model in models
+    }
 
 
 def _upstream_of(deployment: Deployment) -> Upstream:
@@ -170,13 +212,28 @@ def _upstream_of(deployment: Deployment) -> Upstream:
         base_url=deployment.base_url.rstrip("/"),
         upstream_model=deployment.upstream_model or deployment.served_model.name,
         region_name=deployment.region.name,
-        weight=deployment.weight,
+        # What is offered of it counts among the model's others too.
+        weight=deployment.weight * deployment.offered_percent,
         is_healthy=deployment.is_healthy,
         has_continuous_usage=deployment.has_continuous_usage,
+        places=places_of(deployment),
     )
 
 
-def _offer_of(model: ServedModel, upstreams: list[Upstream], listed: Priced, agreed: dict[int, Priced]) -> Offer:
+def places_of(deployment: Deployment) -> int | None:
+    """Return how many of our requests a deployment takes at once, or None for any number."""
+    if deployment.concurrent_requests is None:
+        return None
+    return max(1, deployment.concurrent_requests * deployment.offered_percent // 100)
+
+
+def _offer_of(
+    model: ServedModel,
+    upstreams: list[Upstream],
+    regions: frozenset[str],
+    listed: Priced,
+    agreed: dict[int, Priced],
+) -> Offer:
     released = model.released_on
     return Offer(
         served_model_id=model.pk,
@@ -190,6 +247,7 @@ def _offer_of(model: ServedModel, upstreams: list[Upstream], listed: Priced, agr
         if released
         else 0,
         upstreams=tuple(upstreams),
+        regions=regions,
         list_prices=_hourly(model, listed),
         agreed_prices={organization_id: _hourly(model, prices) for organization_id, prices in agreed.items()},
     )

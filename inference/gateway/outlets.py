@@ -11,7 +11,9 @@ from inference.gateway.exchange import Summary
 from inference.rating import usd_string
 
 
-class _EventStream:
+class EventStream:
+    """A stream of server-sent events, whatever they say; the first one sends the headers before."""
+
     def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
         self._send = send
         self._headers = headers
@@ -24,7 +26,7 @@ class _EventStream:
         await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
 
 
-class ProgramOutlet(_EventStream):
+class ProgramOutlet(EventStream):
     """Passes chunks through untouched; the usage chunk, with its cost, only to those who asked."""
 
     def __init__(self, send: Send, headers: Mapping[str, str], *, wants_usage: bool) -> None:
@@ -43,7 +45,7 @@ class ProgramOutlet(_EventStream):
         await self._write(last + DONE, is_last=True)
 
 
-class PageOutlet(_EventStream):
+class PageOutlet(EventStream):
     """Sends text as `delta` events and ends with one `done` event that says what it cost, or one `error` event."""
 
     def __init__(self, send: Send, headers: Mapping[str, str], *, request_id: str) -> None:
@@ -52,14 +54,14 @@ class PageOutlet(_EventStream):
 
     async def send(self, events: list[Event]) -> None:
         texts = (event.text for event in events)
-        await self._write(b"".join(_named("delta", {"text": text}) for text in texts if text))
+        await self._write(b"".join(named("delta", {"text": text}) for text in texts if text))
 
     async def end(self, summary: Summary, usage: Event | None, error: ApiError | None) -> None:
         tokens = summary.cost.tokens
         last = b""
         if error is not None:
-            last = _named("error", {"code": error.code, "message": str(error)})
-        last += _named(
+            last = named("error", {"code": error.code, "message": str(error)})
+        last += named(
             "done",
             {
                 "request_id": self._request_id,
@@ -77,5 +79,6 @@ class PageOutlet(_EventStream):
         await self._write(last, is_last=True)
 
 
-def _named(name: str, data: object) -> bytes:
+def named(name: str, data: object) -> bytes:
+    """Return an event that has a name; data becomes JSON."""
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"

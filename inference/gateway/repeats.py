@@ -19,7 +19,11 @@ from inference.services.claims import IdempotentRequest
 MAXIMUM_KEY = 255
 
 
-def idempotent_request(caller: Caller, key: str, body: bytes) -> IdempotentRequest | None:
+def idempotent_request(caller: Caller, key: str, path: str, body: bytes) -> IdempotentRequest | None:
+    """Return what a repetition is known by; the same body at another address is another request.
+
+    Raises ApiError 400 for a key that is too long.
+    """
     if not key:
         return None
     if len(key) > MAXIMUM_KEY:
@@ -28,7 +32,7 @@ def idempotent_request(caller: Caller, key: str, body: bytes) -> IdempotentReque
         organization_id=caller.organization_id,
         project_id=caller.project_id,
         idempotency_digest=_peppered(b"key", key.encode()),
-        body_digest=_peppered(b"body", body),
+        body_digest=_peppered(b"body", path.encode() + b"\0" + body),
     )
 
 

@@ -72,6 +72,9 @@ _PATHS = {
     Endpoint.CHAT_COMPLETIONS: "/v1/chat/completions",
     Endpoint.COMPLETIONS: "/v1/completions",
     Endpoint.EMBEDDINGS: "/v1/embeddings",
+    # Translated: inference/gateway/dialects.
+    Endpoint.RESPONSES: "/v1/chat/completions",
+    Endpoint.MESSAGES: "/v1/chat/completions",
 }
 
 
@@ -89,6 +92,7 @@ class ModelRequest:
     asked_tokens: int | None
     byte_count: int
     has_only_text: bool
+    limit_name: str = "max_tokens"  # what its dialect calls asked_tokens
 
     @property
     def path(self) -> str:
@@ -113,7 +117,8 @@ class ModelRequest:
             return offer.default_output_tokens
         if self.asked_tokens > offer.max_output_tokens:
             raise invalid(
-                f"max_tokens is too large: {offer.name} gives at most {offer.max_output_tokens} tokens.", "max_tokens"
+                f"{self.limit_name} is too large: {offer.name} gives at most {offer.max_output_tokens} tokens.",
+                self.limit_name,
             )
         return self.asked_tokens
 
@@ -133,20 +138,32 @@ class ModelRequest:
         return msgspec.json.encode(fields)
 
 
-def parse_request(endpoint: Endpoint, body: bytes) -> ModelRequest:
-    """Check a body. Raises ApiError 400 that names the field."""
+def fields_of(body: bytes) -> Fields:
+    """Return the fields of a JSON object, each as the last of its name says. Raises ApiError 400."""
     try:
-        fields = _fields.decode(body)
+        # All of it, since strings that nobody reads here go on to a model.
+        body.decode()
+        fields: Fields = _fields.decode(body)
     except msgspec.ValidationError as error:
         raise invalid("The body must be a JSON object.") from error
     except UNREADABLE as error:
         raise invalid("The body is not valid JSON.", code="invalid_json") from error
+    return fields
+
+
+def parse_request(endpoint: Endpoint, body: bytes) -> ModelRequest:
+    """Check a body. Raises ApiError 400 that names the field."""
+    fields = fields_of(body)
+    return _request_of(endpoint, fields, understood(_TYPES[endpoint], fields), len(body))
+
+
+def understood[T](decoder: msgspec.json.Decoder[T], fields: Fields) -> T:
+    """Return what fields mean. Raises ApiError 400 that names the field, and never its value."""
     try:
         # A field given twice counts once, as the last says; only that one is sent on.
-        typed = _TYPES[endpoint].decode(msgspec.json.encode(fields))
+        return decoder.decode(msgspec.json.encode(fields))
     except msgspec.ValidationError as error:
         raise _invalid_field(error) from error
-    return _request_of(endpoint, fields, typed, len(body))
 
 
 def _request_of(endpoint: Endpoint, fields: Fields, typed: Body, byte_count: int) -> ModelRequest:

@@ -1,9 +1,10 @@
 """The servers that do the work: which one, and what they answered. Nothing here knows of money."""
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
 import aiohttp
@@ -11,6 +12,7 @@ import structlog
 
 from inference.gateway.errors import ApiError, unavailable
 from inference.gateway.offers import Upstream
+from inference.gateway.places import Place, Places
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +24,8 @@ DRAIN_SECONDS = 0.05
 MAXIMUM_REFUSAL_BYTES = 64 * 1024
 FAILURES_UNTIL_DOWN = 2
 DOWN_SECONDS = 2.0
+LONGEST_DOWN_SECONDS = 30.0
+MOST_DOUBLINGS = 8
 
 # A deployment that is busy, broken or does not accept our key: another one may answer.
 OURS_TO_BLAME = frozenset({401, 403, 404, 408, 429})
@@ -54,9 +58,13 @@ class Refusal(Exception):
 class Stream:
     """An answer that has begun."""
 
-    upstream: Upstream
+    place: Place
     response: aiohttp.ClientResponse
     first: bytes
+
+    @property
+    def upstream(self) -> Upstream:
+        return self.place.upstream
 
     async def read(self) -> bytes:
         """Return what came next, or nothing at the end. Raises UpstreamCut when it breaks off."""
@@ -80,6 +88,7 @@ class Stream:
     def close(self) -> None:
         """End the connection; what was not read is not wanted, and the upstream stops working on it."""
         self.response.close()
+        self.place.leave()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +99,44 @@ class Whole:
 
 @dataclass(slots=True)
 class _Health:
-    failures: int = 0
-    down_until: float = field(default=0.0)
+    """How a deployment did of late; times are monotonic."""
+
+    failures: int = 0  # one after the other
+    failed_at: float = -math.inf
+
+    def note_failure(self, now: float) -> None:
+        self.failures += 1
+        self.failed_at = now
+
+    def is_up(self, now: float) -> bool:
+        """Whether to ask it: each failure after the second doubles the pause."""
+        if self.failures < FAILURES_UNTIL_DOWN:
+            return True
+        doublings = min(self.failures - FAILURES_UNTIL_DOWN, MOST_DOUBLINGS)
+        return now >= self.failed_at + min(DOWN_SECONDS * (1 << doublings), LONGEST_DOWN_SECONDS)
+
+    def may_be_tried(self, now: float) -> bool:
+        """Whether to ask it where no other can be asked."""
+        return self.is_up(now) or now >= self.failed_at + DOWN_SECONDS
+
+
+_WELL = _Health()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of the deployments of a model. body: what each of them gets. organization_id: on whose behalf."""
+
+    upstreams: Sequence[Upstream]
+    path: str
+    body: Callable[[Upstream], bytes]
+    organization_id: int
 
 
 class Upstreams:
     """Connections to deployments and this process's view of their health."""
 
-    def __init__(self, *, key: str, idle_seconds: float) -> None:
+    def __init__(self, places: Places, *, key: str, idle_seconds: float) -> None:
         """idle_seconds: how long an upstream may stay silent before it counts as hanging."""
         headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if key:
@@ -108,28 +147,31 @@ class Upstreams:
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds),
         )
+        self._places = places
         self._health: dict[int, _Health] = {}
 
     async def close(self) -> None:
         await self._session.close()
 
-    async def fetch(self, upstreams: Sequence[Upstream], path: str, body: Callable[[Upstream], bytes]) -> Whole:
+    async def fetch(self, order: Order) -> Whole:
         """Return a whole answer. Raises ApiError 503 or 504, or Refusal."""
 
-        async def attempt(upstream: Upstream) -> Whole:
-            response = await self._post(upstream, path, body(upstream))
+        async def attempt(place: Place) -> Whole:
+            response = await self._post(place.upstream, order)
             try:
-                return Whole(upstream, await response.read())
+                return Whole(place.upstream, await response.read())
             finally:
                 response.release()
 
-        return await self._first_of(upstreams, attempt)
+        whole, place = await self._first_of(order, attempt)
+        place.leave()
+        return whole
 
-    async def open(self, upstreams: Sequence[Upstream], path: str, body: Callable[[Upstream], bytes]) -> Stream:
+    async def open(self, order: Order) -> Stream:
         """Return an answer whose first byte is there. Raises ApiError 503 or 504, or Refusal."""
 
-        async def attempt(upstream: Upstream) -> Stream:
-            response = await self._post(upstream, path, body(upstream))
+        async def attempt(place: Place) -> Stream:
+            response = await self._post(place.upstream, order)
             try:
                 first = await response.content.readany()
             except BaseException:
@@ -138,26 +180,36 @@ class Upstreams:
             if not first:
                 response.release()
                 raise UpstreamFailed("an empty stream")
-            return Stream(upstream, response, first)
+            return Stream(place, response, first)
 
-        return await self._first_of(upstreams, attempt)
+        stream, _ = await self._first_of(order, attempt)
+        return stream
 
-    async def _first_of[T](self, upstreams: Sequence[Upstream], attempt: Callable[[Upstream], Awaitable[T]]) -> T:
-        """Return what the first deployment answers that can; one after another, before the client has seen a byte."""
+    async def _first_of[T](self, order: Order, attempt: Callable[[Place], Awaitable[T]]) -> tuple[T, Place]:
+        """Return what the first deployment answers that can, with the place there, which is the caller's to leave.
+
+        One after another, before the client has seen a byte, each once.
+        """
         failure: UpstreamFailed | None = None
-        for upstream in self._in_order(upstreams):
+        left = self._in_order(order.upstreams)
+        while left:
+            place = await self._places.take(left, order.organization_id)
+            upstream = place.upstream
+            left = [each for each in left if each.id != upstream.id]
             health = self._health.setdefault(upstream.id, _Health())
             try:
-                answer = await self._attempt_twice_when_stale(upstream, attempt)
+                answer = await self._attempt_twice_when_stale(place, attempt)
             except UpstreamFailed as error:
+                place.leave()
                 failure = error
-                health.failures += 1
-                if health.failures >= FAILURES_UNTIL_DOWN:
-                    health.down_until = monotonic() + DOWN_SECONDS
+                health.note_failure(monotonic())
                 log.warning("inference.upstream_failed", deployment=upstream.public_id, reason=str(error))
                 continue
+            except BaseException:
+                place.leave()
+                raise
             health.failures = 0
-            return answer
+            return answer, place
         if isinstance(failure, UpstreamTimedOut):
             raise ApiError(
                 504,
@@ -171,13 +223,13 @@ class Upstreams:
             retry_after_seconds=2,
         )
 
-    async def _attempt_twice_when_stale[T](self, upstream: Upstream, attempt: Callable[[Upstream], Awaitable[T]]) -> T:
+    async def _attempt_twice_when_stale[T](self, place: Place, attempt: Callable[[Place], Awaitable[T]]) -> T:
         try:
             try:
-                return await attempt(upstream)
+                return await attempt(place)
             except aiohttp.ServerDisconnectedError:
                 # A kept connection that the upstream closed while we wrote: says nothing about its health.
-                return await attempt(upstream)
+                return await attempt(place)
         except TimeoutError as error:
             # A connection that is not accepted says that the server is away, silence that it hangs.
             if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -186,8 +238,8 @@ class Upstreams:
         except aiohttp.ClientError as error:
             raise UpstreamFailed(type(error).__name__) from error
 
-    async def _post(self, upstream: Upstream, path: str, body: bytes) -> aiohttp.ClientResponse:
-        response = await self._session.post(upstream.base_url + path, data=body)
+    async def _post(self, upstream: Upstream, order: Order) -> aiohttp.ClientResponse:
+        response = await self._session.post(upstream.base_url + order.path, data=order.body(upstream))
         if response.status < FIRST_ERROR:
             return response
         try:
@@ -200,7 +252,9 @@ class Upstreams:
     def _in_order(self, upstreams: Sequence[Upstream]) -> list[Upstream]:
         """Return who may be asked: by weighted chance, those that the last probe found ill at the end."""
         now = monotonic()
-        up = [each for each in upstreams if each.id not in self._health or self._health[each.id].down_until <= now]
+        known = [(each, self._health.get(each.id) or _WELL) for each in upstreams]
+        up = [each for each, health in known if health.is_up(now)]
+        up = up or [each for each, health in known if health.may_be_tried(now)]
         if len(up) == 1:
             return up
         # Weighted shuffle: the larger the weight, the nearer to 1 the key.

@@ -36,6 +36,8 @@ class Receipt(models.Model):
         CHAT_COMPLETIONS = "chat.completions", _("Chat completion")
         COMPLETIONS = "completions", _("Completion")
         EMBEDDINGS = "embeddings", _("Embedding")
+        RESPONSES = "responses", _("Response")
+        MESSAGES = "messages", _("Message")
 
     class Status(models.TextChoices):
         COMPLETED = "completed", _("Completed")

@@ -172,6 +172,9 @@ WITHOUT_PROOF: dict[str, str] = {
         (
             "accounts:project-create",
             "accounts:project-rename",
+            "accounts:rate-limit-of-project",
+            "accounts:rate-limit-of-key",
+            "inference:project-region",
             "accounts:project-member-set",
             "accounts:organization-settings",
             "accounts:organization-list",

@@ -69,7 +69,8 @@ def test_a_key_describes_itself_and_what_it_cost(client, project, issued):
     assert issued.secret not in str(body)
     assert (body["usage_daily"], body["usage_monthly"], body["usage"]) == ("0.15", "0.60", "1.35")
     assert (body["limit"], body["limit_remaining"], body["limit_reset"]) == ("5.00", "2.60", None)
-    assert (body["requests_per_minute"], body["tokens_per_minute"]) == (6_000, 4_000_000)
+    rates = (body["requests_per_minute"], body["tokens_per_minute"], body["concurrent_requests"])
+    assert rates == (6_000, 4_000_000, 500)
     # Exactly what docs/api.md says, and in its order.
     assert list(body) == documented_fields()
 

@@ -18,13 +18,12 @@ import pytest
 import uvicorn
 from django.conf import settings
 
-from accounts.models import Organization, Project
+from accounts.models import Organization, Project, RateLimit
 from accounts.services.api_keys import IssuedKey
 from billing.models import SpendCap
 from catalog.models import ServedModel
 from dev.services import free_port
 from inference.gateway.app import GatewayFront
-from inference.gateway.limits import Rates
 from inference.models import Deployment
 from portal.asgi import django_application
 from tests.factories.accounts import make_key, make_organization, make_user
@@ -122,9 +121,9 @@ class ServedGateway:
         self.deploy(make_served_model(name), upstream_url, upstream_model=f"{name}!{faults}", **fields)
         return name
 
-    def start(self, rates: Rates | None = None) -> None:
+    def start(self) -> None:
         self.port = free_port()
-        front = GatewayFront(behind=django_application, rates=rates)
+        front = GatewayFront(behind=django_application)
         config = uvicorn.Config(
             front, port=self.port, proxy_headers=False, log_config=None, lifespan="on", timeout_graceful_shutdown=5
         )
@@ -155,6 +154,12 @@ class ServedGateway:
             scope=SpendCap.Scope.ORGANIZATION,
             limit_nano=limit_nano,
             created_at=datetime.now(UTC),
+        )
+
+    def limit(self, **rates: int) -> None:
+        """Let the key ask no faster; before `start`."""
+        RateLimit.objects.create(
+            organization=self.organization, api_key=self.key.api_key, changed_at=datetime.now(UTC), **rates
         )
 
     @property

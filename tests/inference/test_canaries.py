@@ -19,8 +19,8 @@ ROUNDS = 3
 TOKEN = "t" * 32
 PIECE = re.compile(r'"(?:text|content)":\s?"((?:[^"\\]|\\.)*)"')
 # The answer repeats the last word of its question: in the playground, and as a program streamed, and whole as it came
-# and as its one piece.
-WHERE_READ = 4
+# and as its one piece; so do responses and messages.
+WHERE_READ = 8
 
 
 def test_no_answer_of_a_model_says_a_word_of_the_other_organization(gateway: ServedGateway):
@@ -41,6 +41,7 @@ def test_no_answer_of_a_model_says_a_word_of_the_other_organization(gateway: Ser
         cookie = f"{settings.CSRF_COOKIE_NAME}={TOKEN}; {settings.SESSION_COOKIE_NAME}={session}"
         bearer, once = {"authorization": f"Bearer {key}"}, {"idempotency-key": f"the-same-in-both-{number}"}
         chat = {"model": "demo-chat", "messages": [{"role": "user", "content": prompt}]}
+        asked = {"model": "demo-chat", "input": prompt}
         with httpx.Client(base_url=gateway.url, timeout=30) as client:
             answers = [
                 client.post(
@@ -51,6 +52,8 @@ def test_no_answer_of_a_model_says_a_word_of_the_other_organization(gateway: Ser
                 client.post("/v1/chat/completions", json=chat, headers=bearer | once),
                 client.post("/v1/chat/completions", json=chat | {"stream": True}, headers=bearer),
                 client.post("/v1/chat/completions", json=chat | {"model": "none-such"}, headers=bearer),
+                client.post("/v1/responses", json=asked, headers=bearer),
+                client.post("/v1/messages", json=chat | {"max_tokens": 90}, headers={"x-api-key": key}),
                 client.get("/v1/models", headers=bearer),
             ]
         return "\n".join(whole(answer) for answer in answers)

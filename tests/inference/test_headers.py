@@ -21,6 +21,8 @@ JSON, EVENTS = "application/json", "text/event-stream"
 type Asked = tuple[str, str, str | None, dict[str, str], int, str]
 MODEL = "/v1/chat/completions"
 ASKED = {"model": "demo-chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 5}
+RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
+INPUT = {"model": "demo-chat", "input": "hello", "max_output_tokens": 5}
 
 
 @pytest.mark.asvs("3.4.1")
@@ -44,6 +46,13 @@ def test_every_answer_and_stream_of_the_gateway_carries_the_headers_of_the_house
         ("GET", MODEL, None, key, 405, JSON),
         ("POST", MODEL, "x" * (9 * 1024 * 1024), key, 413, JSON),
         ("POST", console, stream, {}, 401, JSON),
+        ("POST", RESPONSES, json.dumps(INPUT), key, 200, JSON),
+        ("POST", RESPONSES, json.dumps(INPUT | {"stream": True}), key, 200, EVENTS),
+        ("POST", RESPONSES, json.dumps(INPUT | {"store": True}), key, 400, JSON),
+        ("POST", MESSAGES, json.dumps(ASKED), {"x-api-key": gateway.key.secret}, 200, JSON),
+        ("POST", MESSAGES, stream, key, 200, EVENTS),
+        ("POST", MESSAGES, "{", key, 400, JSON),
+        ("GET", MESSAGES, None, key, 405, JSON),
     ]
     with in_production(), httpx.Client(base_url=gateway.url) as client:
 
@@ -55,7 +64,7 @@ def test_every_answer_and_stream_of_the_gateway_carries_the_headers_of_the_house
 
         for each in asked:
             check(each)
-        wait_until(lambda: Receipt.objects.count() == 2)
+        wait_until(lambda: Receipt.objects.count() == 6)
         check(("POST", MODEL, stream, once, 200, EVENTS))
 
 

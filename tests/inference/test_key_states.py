@@ -30,8 +30,13 @@ DOORS = {
     "instances": ("GET", "/api/v1/instances"),
     "models": ("GET", "/v1/models"),
     "chat": ("POST", "/v1/chat/completions"),
+    "responses": ("POST", "/v1/responses"),
+    "messages": ("POST", "/v1/messages"),
 }
-BODY = {"model": "demo-chat", "messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 5}
+ASKING = ("chat", "responses", "messages")
+HELLO = [{"role": "user", "content": "Hello there"}]
+# As each of those that ask a model reads it.
+BODY = {"model": "demo-chat", "messages": HELLO, "input": HELLO, "max_tokens": 5, "max_output_tokens": 5}
 
 
 def everywhere(status: int, code: str, lambda_code: str) -> dict[str, Answer]:
@@ -56,15 +61,15 @@ EXPECTED: dict[str, dict[str, Answer]] = {
         "api": OK,
         "instances": (403, "global/account-inactive"),
         "models": (403, "insufficient_scope"),
-        "chat": (403, "insufficient_scope"),
+        **dict.fromkeys(ASKING, (403, "insufficient_scope")),
     },
-    "for another model": {**dict.fromkeys(DOORS, OK), "chat": (403, "model_not_allowed")},
+    "for another model": {**dict.fromkeys(DOORS, OK), **dict.fromkeys(ASKING, (403, "model_not_allowed"))},
     "for this model": dict.fromkeys(DOORS, OK),
     "manages keys": {
         "api": OK,
         "instances": (403, "global/account-inactive"),
         "models": UNKNOWN["models"],
-        "chat": UNKNOWN["chat"],
+        **dict.fromkeys(ASKING, UNKNOWN["chat"]),
     },
     "its service account is disabled": UNKNOWN,
     "former, its service account is disabled": UNKNOWN,
@@ -72,7 +77,7 @@ EXPECTED: dict[str, dict[str, Answer]] = {
     "its service account is deleted": UNKNOWN,
     "its organization is closing": dict.fromkeys(DOORS, OK),
     "its organization is closed": UNKNOWN,
-    "over budget": {**dict.fromkeys(DOORS, OK), "chat": (402, "budget_exceeded")},
+    "over budget": {**dict.fromkeys(DOORS, OK), **dict.fromkeys(ASKING, (402, "budget_exceeded"))},
     "never issued": UNKNOWN,
     "for tests": UNKNOWN,
     "malformed": UNKNOWN,
@@ -166,9 +171,12 @@ def test_every_state_of_a_key_gets_its_answer_at_every_door(gateway: ServedGatew
     def ask(client: httpx.Client, door: str, secret: str) -> Answer:
         method, path = DOORS[door]
         body = BODY if method == "POST" else None
-        answer = client.request(method, path, json=body, headers={"authorization": f"Bearer {secret}"})
+        # Where it may stand in either header, the one that the other doors do not know.
+        key = {"x-api-key": secret} if door == "messages" else {"authorization": f"Bearer {secret}"}
+        answer = client.request(method, path, json=body, headers=key)
         said = answer.json() if answer.status_code != 200 else {}
-        return answer.status_code, said.get("code") or said.get("error", {}).get("code")
+        error = said.get("error", {})
+        return answer.status_code, said.get("code") or error.get("code") or error.get("details", {}).get("error_code")
 
     with httpx.Client(base_url=gateway.url) as client:
         # Twice: from the database, then from the gateway's memory.

@@ -30,6 +30,8 @@ ADDRESSES = {
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
     "/v1/embeddings": "POST",
+    "/v1/responses": "POST",
+    "/v1/messages": "POST",
     "/v1/models": "GET",
     "/v1/models/demo-chat": "GET",
     "/o/{slug}/stream/playground": "POST",

@@ -61,6 +61,30 @@ def files_that_hold(texts: list[str], *, since: float) -> list[Path]:
     return found
 
 
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+
+
+def asked_of(model: str) -> list[tuple[str, str, bool]]:
+    """Return paths with bodies that hold the canary, and whether they can be served."""
+    said = {"model": model, "messages": [{"role": "user", "content": CANARY}], "max_tokens": 50}
+    item = {"model": model, "input": CANARY, "max_output_tokens": 50, "instructions": CANARY}
+    block = {"type": CANARY, "text": CANARY}
+    asked: list[tuple[str, str, bool]] = []
+    for path, body, unserved in (
+        # Refused in many ways: an error must not repeat what it is about.
+        (CHAT, said, {"max_tokens": CANARY}),
+        (RESPONSES, item, {"input": [block]}),
+        (RESPONSES, item, {"tools": [block], "text": {"format": {"type": CANARY}}}),
+        (MESSAGES, said, {"messages": [{"role": CANARY, "content": CANARY}]}),
+        (MESSAGES, said, {"messages": [{"role": "user", "content": [block]}], "tools": [block]}),
+    ):
+        text = json.dumps(body)
+        served = [text, json.dumps(body | {"stream": True}), json.dumps(body | {"temperature": CANARY, "user": CANARY})]
+        refused = [json.dumps(body | unserved), json.dumps(body | {"model": CANARY}), text[:-1], text + CANARY]
+        asked += [(path, content, True) for content in served] + [(path, content, False) for content in refused]
+    return list(dict.fromkeys(asked))
+
+
 @pytest.mark.parametrize("model", ["demo-chat", "broken", "cut", "silent"])
 def test_keeps_neither_prompt_nor_answer(
     gateway: ServedGateway, own_database: OwnDatabase, caplog: pytest.LogCaptureFixture, model: str
@@ -71,33 +95,20 @@ def test_keeps_neither_prompt_nor_answer(
     gateway.faulty_model("cut", "cut=30", gateway.deployment.base_url)
     gateway.faulty_model("silent", "silent", gateway.deployment.base_url)
     gateway.start()
-    body = {"model": model, "messages": [{"role": "user", "content": CANARY}], "max_tokens": 50}
-    headers = {"authorization": f"Bearer {gateway.key.secret}"}
-    asked = [
-        json.dumps(body),
-        json.dumps(body | {"stream": True}),
-        json.dumps(body | {"temperature": CANARY, "user": CANARY}),
-        # Refused in many ways: an error must not repeat what it is about.
-        json.dumps(body | {"max_tokens": CANARY}),
-        json.dumps(body | {"model": CANARY}),
-        json.dumps(body)[:-1],
-        json.dumps(body) + CANARY,
-    ]
+    asked = asked_of(model)
 
-    answers = [
-        httpx.post(
-            f"{gateway.url}/v1/chat/completions",
-            content=content,
-            headers=headers | {"idempotency-key": f"try-{number}"},
-        )
-        for number, content in enumerate(asked)
-    ]
+    with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {gateway.key.secret}"}) as client:
+        answers = [
+            client.post(path, content=content, headers={"idempotency-key": f"try-{number}"})
+            for number, (path, content, _) in enumerate(asked)
+        ]
     wait_until(Receipt.objects.exists)
     gateway.stop()
 
-    assert {answer.status_code for answer in answers[:3]} <= {200, 503}
-    assert {answer.status_code for answer in answers[3:]} == {400, 404}
-    assert not any(CANARY in answer.text for answer in answers[3:])
+    refused = [answer for answer, (_, _, is_served) in zip(answers, asked, strict=True) if not is_served]
+    assert {answer.status_code for answer in answers if answer not in refused} <= {200, 503}
+    assert {answer.status_code for answer in refused} == {400, 404}
+    assert not any(CANARY in answer.text for answer in refused)
     secrets = [CANARY, gateway.key.secret]
     if answers[0].status_code == 200:
         secrets.append(answers[0].json()["choices"][0]["message"]["content"][:40])

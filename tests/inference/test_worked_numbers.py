@@ -2,11 +2,13 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from catalog.selectors import UnitPrice
 from inference.gateway.budget import chunk_nano
-from inference.gateway.offers import Prices
+from inference.gateway.dialects.addresses import DIALECTS
+from inference.gateway.offers import HourlyPrices, Offer, Prices
 from inference.gateway.requests import TEMPLATE_TOKENS
 from inference.rating import TokenCounts
 
@@ -42,3 +44,39 @@ def test_settles_by_a_bound_of_what_the_buckets_move():
 
     assert cost.usd == Decimal("0.000025")
     assert cost.bound_nano == 25_002
+
+
+OFFER = Offer(
+    served_model_id=1,
+    name="m",
+    publisher="",
+    is_embedding=False,
+    context_length=4_096,
+    max_output_tokens=100,
+    default_output_tokens=100,
+    released_at=0,
+    upstreams=(),
+    regions=frozenset(),
+    list_prices=HourlyPrices({}),
+    agreed_prices={},
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "came", "goes_on", "prompt_tokens"),
+    [
+        ("/v1/responses", b'{"model": "m", "input": "Hello"}', 32, 60, 316),
+        (
+            "/v1/messages",
+            b'{"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]}',
+            83,
+            75,
+            339,
+        ),
+    ],
+)
+def test_holds_the_longer_body_of_a_translation(path: str, body: bytes, came: int, goes_on: int, prompt_tokens: int):
+    request = DIALECTS[path].read(body).request
+
+    assert (len(body), len(msgspec.json.encode(request.fields))) == (came, goes_on)
+    assert request.prompt_bound(OFFER) == prompt_tokens

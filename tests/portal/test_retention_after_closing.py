@@ -30,6 +30,7 @@ STAYING = {
     "accounts_organization": "what was billed belongs to it",
     "accounts_organizationterms": "what was billed was owed under them",
     "accounts_project": "so does usage",
+    "accounts_ratelimit": "numbers over projects and keys",
     "accounts_retiredsecret": "digests, which are known as ours when they turn up in public",
     "accounts_keyleak": "it says why a key ended",
     "accounts_keptanswer": "a day",
