@@ -52,7 +52,7 @@ from tests.doubles.stripe_double import KEY
 from tests.factories.catalog import make_price
 
 # In `make prove` twice, once on each core.
-HALVES, RUNS, STEPS = (2, 300, 50) if os.environ.get("PROVE") else (1, 40, 45)
+HALVES, RUNS, STEPS = (2, 300, 50) if os.environ.get("PROVE") else (1, 20, 45)
 # What is kept in sums of its own comes to what was rated.
 SUMS = ["day", *(f"{cause}{days}" for cause in SpendByCause.Cause for days in (1, 7))]
 
