@@ -46,8 +46,7 @@ def of_project(request: OrganizationRequest, public_id: str) -> HttpResponse:
 @organization_required(Permission.MANAGE_KEYS, in_projects=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def of_key(request: OrganizationRequest, public_id: str) -> HttpResponse:
-    keys = ApiKey.objects.owned_by(request.organization).unrevoked()
-    api_key = get_object_or_404(keys, public_id=public_id)
+    api_key = get_object_or_404(ApiKey.objects.owned_by(request.organization), public_id=public_id)
     require_in(request, Permission.MANAGE_KEYS, api_key.project_id)
     return _set(request, RateTarget(request.organization, api_key=api_key))
 
