@@ -55,11 +55,10 @@ class _Queue:
 
     def join(self, organization_id: int) -> _Waiter:
         """Raises ApiError 503 where the line is as long as anybody would wait in."""
-        line = self._lines.setdefault(organization_id, deque())
-        if len(line) >= LONGEST_QUEUE_OF_ORGANIZATION or len(self) >= LONGEST_QUEUE:
+        if len(self._lines.get(organization_id, ())) >= LONGEST_QUEUE_OF_ORGANIZATION or len(self) >= LONGEST_QUEUE:
             raise busy()
         waiter: _Waiter = asyncio.get_running_loop().create_future()
-        line.append(waiter)
+        self._lines.setdefault(organization_id, deque()).append(waiter)
         return waiter
 
     def leave(self, organization_id: int, waiter: _Waiter) -> None:

@@ -158,6 +158,25 @@ def test_a_full_line_is_refused_at_once(monkeypatch: pytest.MonkeyPatch):
     with_places(crowd)
 
 
+def test_who_finds_the_line_full_leaves_nothing_in_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(places_module, "LONGEST_QUEUE", 2)
+
+    async def crowd(places: Places) -> None:
+        async def pass_through() -> None:
+            (await places.take([upstream()], 2)).leave()
+
+        first = await places.take([upstream()], 1)
+        waiting = [asyncio.create_task(pass_through()) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(ApiError):
+            await places.take([upstream()], 3)
+        first.leave()
+        # After the first of them it would be the turn of whoever was refused, had they left a line.
+        await asyncio.gather(*waiting)
+
+    with_places(crowd)
+
+
 def test_who_gives_up_in_the_line_takes_nobodys_place():
     async def give_up(places: Places) -> None:
         first = await places.take([upstream()], 1)
