@@ -1,22 +1,16 @@
 """Pages of staff: changes of the price list, which one proposes and another publishes."""
 
-import time
 from collections.abc import Callable
 from datetime import datetime
-from http import HTTPStatus
-from typing import Any
 
-from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.access import is_sign_in_recent
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import User
 from catalog import selectors
 from catalog.forms import PriceProposalForm
@@ -30,32 +24,20 @@ DECISIONS: dict[str, Callable[..., object]] = {"publish": publish_proposal, "dec
 
 
 @admin.register(PriceProposal)
-class PriceProposalAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class PriceProposalAdmin(ReadingAdmin):
     """One page: what is proposed, what was decided, and a form for a new proposal. No version is edited anywhere."""
 
     def get_urls(self) -> list[URLPattern]:
         return [path("", self.admin_site.admin_view(self.proposals), name=LIST.removeprefix("admin:"))]
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, *_: Any) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, *_: Any) -> bool:
-        return False
-
     def proposals(self, request: HttpRequest) -> HttpResponse:
         """Show the proposals; POST proposes, publishes or declines."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        self.check_reading(request)
         decision = request.POST.get("decision", "")
         form = PriceProposalForm(request.POST if request.method == "POST" and not decision else None)
+        may_propose, may_approve = request.user.has_perm(PROPOSE), request.user.has_perm(APPROVE)
         if request.method == "POST":
-            _check_change(request)
+            self.check_changing(request, is_allowed=may_propose or may_approve)
             with as_platform():
                 done = _decide(request, decision) if decision else _propose(request, form, timezone.now())
             if done:
@@ -64,22 +46,13 @@ class PriceProposalAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not gen
         with as_platform():
             rows = selectors.proposal_rows()
         context = {
-            **self.admin_site.each_context(request),
             "title": _("Price changes"),
             "rows": rows,
-            "form": form if request.user.has_perm(PROPOSE) else None,
-            "may_approve": request.user.has_perm(APPROVE),
+            "form": form if may_propose else None,
+            "may_approve": may_approve,
             "own_id": request.user.pk,
         }
-        status = HTTPStatus.UNPROCESSABLE_ENTITY if request.method == "POST" else HTTPStatus.OK
-        return TemplateResponse(request, "admin/price_proposals.html", context, status=status)
-
-
-def _check_change(request: HttpRequest) -> None:
-    if not (request.user.has_perm(PROPOSE) or request.user.has_perm(APPROVE)):
-        raise PermissionDenied
-    if not is_sign_in_recent(request, time.time()):
-        raise ReauthenticationRequired
+        return self.answer(request, "admin/price_proposals.html", context)
 
 
 def _propose(request: HttpRequest, form: PriceProposalForm, now: datetime) -> str:

@@ -7,8 +7,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import User
-from billing.admin.reading import ReadingAdmin, organization_of
+from billing.admin.steps import organization_of
 from billing.forms.details import TaxConfirmationForm
 from billing.models import BillingDetails
 from billing.selectors.details import details_rows

@@ -9,7 +9,8 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing.admin.reading import ReadingAdmin, organization_of
+from accounts.admin.reading import ReadingAdmin
+from billing.admin.steps import organization_of
 from billing.models import Dispute
 from billing.selectors import disputes
 from billing.selectors.evidence import evidence_text

@@ -10,9 +10,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import User
 from billing.admin.payments import more_of
-from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import CreditNoteForm, StaffSearchForm
 from billing.models import CreditNote, Invoice
 from billing.selectors import staff_invoices

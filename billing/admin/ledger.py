@@ -5,7 +5,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
-from billing.admin.reading import ReadingAdmin, organization_of
+from accounts.admin.reading import ReadingAdmin
+from billing.admin.steps import organization_of
 from billing.models import LedgerAccount, LedgerEntry
 from billing.selectors import staff_ledger
 from portal.lib.tenancy import as_platform

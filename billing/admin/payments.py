@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
-from billing.admin.reading import ReadingAdmin
+from accounts.admin.reading import ReadingAdmin
 from billing.forms.finance import StaffSearchForm
 from billing.models import Payment
 from billing.selectors.staff_invoices import payment_page_of

@@ -7,8 +7,8 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import User
-from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import ExplanationForm
 from billing.models import Difference
 from billing.selectors.nightly import agreement_page

@@ -10,8 +10,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import User
-from billing.admin.reading import ReadingAdmin, organization_of, take_step
+from billing.admin.steps import organization_of, take_step
 from billing.forms.finance import RefundForm
 from billing.models import Payment, Refund
 from billing.selectors import refunds

@@ -9,8 +9,8 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import User
-from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import SkuCostForm
 from billing.models import SkuCost
 from billing.selectors.staff_revenue import newest_month, revenue_of

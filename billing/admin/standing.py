@@ -7,8 +7,8 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import Organization, User
-from billing.admin.reading import ReadingAdmin
 from billing.forms.finance import SuspensionForm
 from billing.models import Standing
 from billing.selectors.standing import standing_rows

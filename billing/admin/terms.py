@@ -11,8 +11,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import Organization, OrganizationTerms, User
-from billing.admin.reading import ReadingAdmin, organization_of, take_step
+from billing.admin.steps import organization_of, take_step
 from billing.forms.contracts import TermsForm
 from billing.selectors import terms as selectors
 from billing.services.terms import APPROVE, PROPOSE, approve_terms, discard_terms, end_terms, propose_terms

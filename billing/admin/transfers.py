@@ -11,8 +11,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.admin.reading import ReadingAdmin
 from accounts.models import Organization, User
-from billing.admin.reading import ReadingAdmin, organization_of, take_step
+from billing.admin.steps import organization_of, take_step
 from billing.forms.transfers import TransferDisputeForm, TransferForm
 from billing.models import BankTransfer
 from billing.selectors import transfers as selectors

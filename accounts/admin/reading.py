@@ -1,20 +1,17 @@
-"""What pages of staff have in common."""
+"""What pages of staff have in common, in every app: who may look, and who may change something."""
 
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from allauth.core.exceptions import ReauthenticationRequired
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.translation import gettext as _
 
 from accounts.access import is_sign_in_recent
-from accounts.models import Organization, User
-from portal.lib.errors import DomainError
+from accounts.models import User
 
 
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -59,28 +56,3 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic a
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         return TemplateResponse(request, template, {**self.admin_site.each_context(request), **context})
-
-
-def take_step(request: HttpRequest, step: Callable[[], object] | None) -> bool:
-    """Take a step that one of staff asked for, and say what came of it; False where it is none, or was refused."""
-    if step is None:
-        return False
-    try:
-        step()
-    except DomainError as error:
-        messages.error(request, str(error))
-        return False
-    messages.success(request, _("Done. It is in the organization's audit log."))
-    return True
-
-
-def organization_of(request: HttpRequest) -> Organization | None:
-    """Return the organization that was asked for by its address, None where none was. Raises Http404."""
-    slug = request.GET.get("organization", "")
-    if not slug:
-        return None
-    # PostgreSQL takes no NUL in a text.
-    organization = None if "\0" in slug else Organization.objects.filter(slug=slug).first()
-    if organization is None:
-        raise Http404(_("There is no organization with this address."))
-    return organization
