@@ -256,11 +256,3 @@ def _proposal(one: Goodwill | GivenUpDebt) -> ProposalRow:
         proposed_at=one.proposed_at,
         is_open=one.decided_at is None,
     )
-
-
-def find_given_up(public_id: str) -> GivenUpDebt | None:
-    return None if "\0" in public_id else GivenUpDebt.objects.filter(public_id=public_id).first()
-
-
-def find_goodwill(public_id: str) -> Goodwill | None:
-    return None if "\0" in public_id else Goodwill.objects.filter(public_id=public_id).first()

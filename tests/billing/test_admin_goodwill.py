@@ -43,7 +43,7 @@ def limit_nano(organization: Organization) -> int:
 def test_it_takes_two_people_and_is_given_once(organization, finance):
     assert finance.post(PAGE, proposal(organization)).status_code == 302
     goodwill = Goodwill.objects.get()
-    given = {"step": "give", "goodwill": goodwill.public_id}
+    given = {"step": "give", "proposal": goodwill.public_id}
     own = finance.post(PAGE, given)
     assert own.status_code == 422
     assert "Somebody else than who proposed it gives it." in own.content.decode()
@@ -75,8 +75,8 @@ def test_it_takes_two_people_and_is_given_once(organization, finance):
 
 def test_one_that_is_declined_gives_nothing_ever(organization, finance):
     goodwill = make_goodwill(organization)
-    assert finance.post(PAGE, {"step": "decline", "goodwill": goodwill.public_id}).status_code == 302
-    answer = finance.post(PAGE, {"step": "give", "goodwill": goodwill.public_id})
+    assert finance.post(PAGE, {"step": "decline", "proposal": goodwill.public_id}).status_code == 302
+    answer = finance.post(PAGE, {"step": "give", "proposal": goodwill.public_id})
     assert answer.status_code == 422
     assert "decided already" in answer.content.decode()
     assert limit_nano(organization) == STARTER
@@ -103,8 +103,8 @@ def test_bad_input_is_told_and_changes_nothing(organization, finance, changes, s
 def test_what_is_not_there_is_missing_and_what_means_nothing_does_nothing(organization, finance):
     goodwill = make_goodwill(organization)
     for name in ("adj_nobody", "", "\0"):
-        assert finance.post(PAGE, {"step": "give", "goodwill": name}).status_code == 404
-    assert finance.post(PAGE, {"step": "nonsense", "goodwill": goodwill.public_id}).status_code == 422
+        assert finance.post(PAGE, {"step": "give", "proposal": name}).status_code == 404
+    assert finance.post(PAGE, {"step": "nonsense", "proposal": goodwill.public_id}).status_code == 422
     goodwill.refresh_from_db()
     assert goodwill.status == "proposed"
 
@@ -115,7 +115,7 @@ def test_only_those_whose_work_it_is_read_and_only_finance_acts(organization, gr
     client = browser_of(staff)
     assert client.get(PAGE).status_code == (200 if group in READERS else 403)
     goodwill = make_goodwill(organization)
-    for given in (proposal(organization), {"step": "give", "goodwill": goodwill.public_id}):
+    for given in (proposal(organization), {"step": "give", "proposal": goodwill.public_id}):
         assert client.post(PAGE, given).status_code == (302 if group is StaffGroup.FINANCE else 403)
     if group is not StaffGroup.FINANCE:
         with pytest.raises(UnableToGive, match="may not propose"):

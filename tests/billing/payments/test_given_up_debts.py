@@ -36,7 +36,7 @@ def test_it_takes_two_people_and_is_owed_no_more(double, browser, organization, 
     limit = limit_nano(organization)
     assert finance.post(PAGE, proposal(organization)).status_code == 302
     debt = GivenUpDebt.objects.get()
-    given = {"step": "give_up", "debt": debt.public_id}
+    given = {"step": "give_up", "proposal": debt.public_id}
     own = finance.post(PAGE, given)
     assert own.status_code == 422
     assert "Somebody else than who proposed it gives it up." in own.content.decode()
@@ -71,7 +71,7 @@ def test_what_was_paid_meanwhile_is_not_given_up_too(double, browser, organizati
 
     with as_platform(), pytest.raises(UnableToGiveUp, match="Less is owed by now"):
         give_up_debt(debt=debt, by=people[1], now=timezone.now())
-    assert finance.post(PAGE, {"step": "decline", "debt": debt.public_id}).status_code == 302
+    assert finance.post(PAGE, {"step": "decline", "proposal": debt.public_id}).status_code == 302
     debt.refresh_from_db()
     assert (debt.status, debts_of(organization.pk).cents) == ("declined", 300)
     assert differences(organization) == []
@@ -88,7 +88,7 @@ def test_bad_input_is_told_and_changes_nothing(organization, finance):
         assert sentence in answer.content.decode()
     assert not GivenUpDebt.objects.exists()
     for name in ("adj_nobody", "", "\0"):
-        assert finance.post(PAGE, {"step": "give_up", "debt": name}).status_code == 404
+        assert finance.post(PAGE, {"step": "give_up", "proposal": name}).status_code == 404
 
 
 def test_only_finance_decides_and_the_auditor_reads(organization):
@@ -98,10 +98,10 @@ def test_only_finance_decides_and_the_auditor_reads(organization):
         may_read = group in (StaffGroup.FINANCE, StaffGroup.AUDITOR)
         assert client.get(PAGE).status_code == (200 if may_read else 403)
         if group is not StaffGroup.FINANCE:
-            for given in (proposal(organization), {"step": "decline", "debt": debt.public_id}):
+            for given in (proposal(organization), {"step": "decline", "proposal": debt.public_id}):
                 assert client.post(PAGE, given).status_code == 403
     old = browser_of(make_staff(StaffGroup.FINANCE), is_recent=False)
-    assert "confirm-it-is-you" in old.post(PAGE, {"step": "decline", "debt": debt.public_id}).headers["Location"]
+    assert "confirm-it-is-you" in old.post(PAGE, {"step": "decline", "proposal": debt.public_id}).headers["Location"]
     debt.refresh_from_db()
     assert debt.status == "proposed"
 
